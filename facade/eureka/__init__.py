@@ -1,0 +1,1 @@
+"""All that knows Eureka's bytes. Start at `routes.py`; a renewal is answered in `EurekaFront.renew`."""

@@ -1,0 +1,80 @@
+"""The Store contract: where records are kept, and the one way that the registry hears of changes.
+
+The registry decides what to write; the store makes it last, numbers it, and tells the follower, in order. Own writes and
+the writes of other nodes reach the registry by that same road.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from facade.registry.model import Cause, InstanceKey, Record, RecordKey, Revision
+
+
+class Put(NamedTuple):
+    """Insert or replace one record."""
+
+    record: Record
+    cause: Cause = Cause.REGISTERED
+
+
+class Remove(NamedTuple):
+    """End one record. Removing what is not there is no error and no change."""
+
+    key: RecordKey
+    cause: Cause = Cause.CANCELLED
+
+
+Write = Put | Remove
+
+
+class Commit(NamedTuple):
+    """Writes that became true together."""
+
+    revision: Revision
+    at_ms: int
+    writes: tuple[Write, ...]
+
+
+Follower = Callable[[Commit], None]
+
+
+class Snapshot(NamedTuple):
+    """All that the store holds."""
+
+    epoch: str
+    """Names one unbroken history. Revisions of different epochs say nothing about each other."""
+    revision: Revision
+    records: Sequence[Record]
+
+
+class StoreHealth(NamedTuple):
+    is_writable: bool
+    text: str
+    """One line for a person: what it is and how it does."""
+    data_age_s: float = 0.0
+    """How old the answers may be; 0 for a store of our own."""
+
+
+class Store(Protocol):
+    """Keeps records. Any method but `health` may raise StoreUnavailable; nothing of a failed write is ever visible.
+
+    A write returns the revision it made. Revisions grow by one per commit or more and are never reused; renewals make
+    none, for no reader can see one. All calls and the follower run on one event loop.
+    """
+
+    async def open(self, follower: Follower) -> Snapshot:
+        """Everything held now; `follower` hears of each commit from here on, in order, exactly once.
+        Raises StartRefused when what is there cannot be used."""
+
+    async def write(self, writes: Sequence[Write]) -> Revision:
+        """Make all of these true, or none. The follower has heard of them before this returns."""
+
+    async def renew(self, remaining_ms: Mapping[InstanceKey, int]) -> Collection[InstanceKey]:
+        """Prolong many leases at once, by what remains of each term from now; return the keys that it does not hold."""
+
+    def health(self) -> StoreHealth: ...
+
+    async def close(self) -> None:
+        """Flush and let go. Nothing acknowledged is lost when this is never called."""
