@@ -53,6 +53,9 @@ class Server:
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
 
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
 
 StartOurs = Callable[..., Server]
 

@@ -1,0 +1,174 @@
+"""The Eureka server under test, and servers with special settings where a case asks for them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+
+from conformance.conftest import Server, StartOurs
+from conformance.eureka.client import Eureka
+from conformance.eureka.differences import BY_CASE
+
+_RUN_PEER = Path(__file__).resolve().parent.parent / "peers" / "eureka" / "run"
+
+# Our settings, and the profile of the real server that means the same (peers/eureka/src/main/resources).
+_PROFILES: dict[tuple[str, object], str] = {
+    ("eureka_read_gate_s", 600): "gated",
+    ("eureka_disable_delta", True): "no-delta",
+    ("eureka_sync_when_timestamp_differs", False): "timestamps-ignored",
+    ("eureka_expected_client_renewal_interval_s", 10): "ten-seconds",
+    ("self_preservation", True): "self-preserving",
+    ("eviction_interval_s", 3600): "unswept",
+}
+
+T = TypeVar("T")
+ServerWith = Callable[..., Server]
+
+
+@pytest.fixture(scope="session")
+def expected(eureka_kind: str) -> Callable[..., Any]:
+    """`expected(case, ours=…, real=…)`: what the server under test should do where we mean to differ from the original.
+
+    Every case asked for here has its line in `differences.py`.
+    """
+
+    def choose(case: int, *, ours: T, real: T) -> T:
+        assert case in BY_CASE, f"case {case} has no line in differences.py"
+        return ours if eureka_kind == "ours" else real
+
+    return choose
+
+
+@pytest.fixture(scope="session")
+def refused(eureka_kind: str) -> Callable[[httpx.Response, int], None]:
+    """`refused(answer, status)`: an error without anything to say. Ours is empty (case 25)."""
+
+    def check(answer: httpx.Response, status: int) -> None:
+        assert answer.status_code == status, answer.text
+        if eureka_kind == "ours":
+            assert (answer.content, answer.headers.get("content-length")) == (b"", "0")
+        elif answer.headers.get("content-type") == "application/json":
+            assert json.loads(answer.content)["status"] == status
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def start_real(free_port: Callable[[], int]) -> Iterator[Callable[[str], Server]]:
+    """`start_real(profiles)` starts the original, built when first needed; all end with the session."""
+    ports: list[int] = []
+
+    def start(profiles: str) -> Server:
+        port = free_port()
+        # Half a second sooner and half the memory; what the server answers does not depend on it.
+        environment = os.environ | {"JAVA_OPTS": "-XX:TieredStopAtLevel=1 -Xmx256m"}
+        started = subprocess.run(
+            [_RUN_PEER, str(port), profiles], env=environment, capture_output=True, text=True, check=False
+        )
+        if started.returncode != 0:
+            pytest.fail(f"the real server did not start:\n{started.stderr}", pytrace=False)
+        ports.append(port)
+        return Server(f"http://127.0.0.1:{port}", int(started.stdout))
+
+    yield start
+    for port in ports:
+        subprocess.run([_RUN_PEER, "stop", str(port)], check=False)
+
+
+@pytest.fixture(scope="session")
+def start_eureka(eureka_kind: str, start_ours: StartOurs, start_real: Callable[[str], Server]) -> ServerWith:
+    """`start_eureka(setting=value, …)` starts an empty server of the kind under test."""
+
+    def start(**settings: object) -> Server:
+        if eureka_kind == "ours":
+            return start_ours(**settings)
+        return start_real(",".join(["conformance", *(_PROFILES[setting] for setting in settings.items())]))
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def server_with(start_eureka: ServerWith) -> ServerWith:
+    """As `start_eureka`, but the same server is given to all who ask for the same settings: they leave it empty."""
+    servers: dict[frozenset[tuple[str, object]], Server] = {}
+
+    def find_or_start(**settings: object) -> Server:
+        key = frozenset(settings.items())
+        if key not in servers:
+            servers[key] = start_eureka(**settings)
+        return servers[key]
+
+    return find_or_start
+
+
+@pytest.fixture(scope="session")
+def eureka_url(request: pytest.FixtureRequest, eureka_kind: str, shared_ours: Callable[[], Server]) -> str:
+    """Where the Eureka server under test answers, without a path."""
+    given: str | None = request.config.getoption("--eureka")
+    if given:
+        return given.rstrip("/")
+    if eureka_kind == "ours":
+        return shared_ours().url
+    server_with: ServerWith = request.getfixturevalue("server_with")
+    return server_with().url
+
+
+@pytest.fixture(params=["/eureka", "/eureka/v2"], ids=["eureka", "v2"])
+def base(request: pytest.FixtureRequest) -> str:
+    """The API's base: every case holds under both."""
+    return str(request.param)
+
+
+@pytest.fixture
+def eureka(eureka_url: str, base: str) -> Iterator[Eureka]:
+    """The server under test; what a test registers through it is gone afterwards."""
+    client = Eureka(eureka_url, base)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def client_of() -> Iterator[Callable[[Server], Eureka]]:
+    """A client for a server with special settings; cleans up like `eureka`."""
+    clients: list[Eureka] = []
+
+    def connect(server: Server) -> Eureka:
+        clients.append(Eureka(server.url))
+        return clients[-1]
+
+    yield connect
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def empty_eureka(eureka: Eureka, server_with: ServerWith, client_of: Callable[[Server], Eureka]) -> Eureka:
+    """A server where nobody is registered: the one under test if that is so, else one started for it."""
+    if not eureka.registry()["application"]:
+        return eureka
+    client = client_of(server_with())
+    client.base = eureka.base
+    return client
+
+
+@pytest.fixture
+def app() -> str:
+    """The name of an application that nobody else uses; the cases call it A."""
+    return f"CASE-{uuid.uuid4().hex[:8].upper()}"
+
+
+def wait_until(is_so: Callable[[], bool], *, within_s: float) -> None:
+    """Wait for something that the server does by itself; fails when it does not happen in time."""
+    give_up_at = time.monotonic() + within_s
+    while not is_so():
+        assert time.monotonic() < give_up_at, f"did not happen within {within_s} s"
+        time.sleep(0.1)

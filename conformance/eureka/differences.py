@@ -1,0 +1,1 @@
+BY_CASE = dict.fromkeys(range(1, 201))

@@ -1,0 +1,338 @@
+"""Builds, starts, waits for and stops the programs that the demo and the suites run beside each other.
+
+    with Processes(Path("somewhere")) as processes:
+        server = processes.start(facade([8761]))
+        processes.start(account_server(8090, f"{server.url}/eureka/"))
+
+`facade`, `account_server` and so on say what to run, building it first where that is needed; `Processes` runs it.
+Everything listens on loopback. What stands in a person's way is a `PeerError`: one line, no traceback needed.
+
+Builds are kept outside the checkout, under ${PEERS_HOME:-${XDG_CACHE_HOME:-~/.cache}/registry-facade-peers}, by a hash of
+what they are made from. The folder may be removed at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+
+_log = logging.getLogger(__name__)
+
+SOURCES = Path(__file__).resolve().parent
+PROJECT = SOURCES.parent.parent
+BUILD_WITHIN_S = 900.0  # the first build of all fetches its libraries
+START_WITHIN_S = 90.0
+STOP_WITHIN_S = 20.0
+
+# command: what it is, and the Debian package that has it
+_TOOLS = {
+    "java": ("a JDK 17", "openjdk-17-jdk-headless"),
+    "mvn": ("Maven", "maven"),
+    "go": ("Go 1.18 or newer", "golang-go"),
+    "etcd": ("etcd", "etcd-server"),
+}
+# A client needs little; the second compiler only pays after minutes.
+_SMALL_JVM = ("-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+
+
+class PeerError(Exception):
+    """A program cannot be built or does not start. The message is one line for a person."""
+
+
+class ToolMissing(PeerError):
+    """A tool is not on this machine. The message says how to get it."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to run, and where it answers 200 as soon as it serves."""
+
+    name: str
+    command: Sequence[str | Path]
+    url: str
+    ready: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)  # laid into its working directory: relative path, text
+
+
+def facade(ports: Sequence[int], settings: Mapping[str, str] | None = None) -> Program:
+    """Our own server with an empty registry in memory; `settings` become its REGISTRY_FACADE_* environment."""
+    listen = [word for port in ports for word in ("--listen", f"127.0.0.1:{port}")]
+    return Program(
+        name="facade",
+        command=[sys.executable, "-m", "facade", "serve", "--store", "memory://", *listen],
+        url=f"http://127.0.0.1:{ports[0]}",
+        ready="/healthz",
+        environment={
+            "PYTHONPATH": str(PROJECT),
+            **{f"REGISTRY_FACADE_{name.upper()}": value for name, value in (settings or {}).items()},
+        },
+    )
+
+
+def account_server(port: int, eureka_url: str, hello_server_name: str = "hello-server") -> Program:
+    """The guide's Spring application, on a clock of seconds; it finds hello-server under the name given."""
+    return Program(
+        name="account-server",
+        command=[
+            _tool("java"),
+            *_SMALL_JVM,
+            "-jar",
+            _maven_build("account-server"),
+            f"--server.port={port}",
+            f"--eureka.client.service-url.defaultZone={eureka_url}",
+            f"--hello-server.name={hello_server_name}",
+            "--spring.profiles.active=brisk",
+        ],
+        url=f"http://127.0.0.1:{port}",
+        ready="/checkHealth",
+    )
+
+
+def hello_server(port: int, servicecenter_url: str, app: str = "eureka") -> Program:
+    """The guide's Go service on go-chassis, in the app given."""
+    return Program(
+        name="hello-server",
+        command=[_go_build("hello-server")],
+        url=f"http://127.0.0.1:{port}",
+        ready="/checkHealth",
+        environment={
+            "CHASSIS_CONF_DIR": str(SOURCES / "hello-server" / "conf"),
+            "CHASSIS_HOME": ".",  # it writes its log there
+            "PAAS_CSE_SC_ENDPOINT": servicecenter_url,
+            "servicecomb_protocols_rest_listenAddress": f"127.0.0.1:{port}",
+            "servicecomb_service_app": app,
+        },
+    )
+
+
+def eureka(port: int, variant: str = "stock") -> Program:
+    """A real Eureka server; the variants (stock, fresh, brisk) are those of its application.yml."""
+    return Program(
+        name="eureka",
+        command=[
+            _tool("java"),
+            "-jar",
+            _maven_build("eureka"),
+            f"--server.port={port}",
+            f"--spring.profiles.active={variant}",
+        ],
+        url=f"http://127.0.0.1:{port}",
+        ready="/eureka/apps",
+    )
+
+
+def etcd(port: int) -> Program:
+    """The store of a real ServiceCenter; `port` for clients, the next one for peers."""
+    client, peer = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port + 1}"
+    return Program(
+        name="etcd",
+        command=[
+            _tool("etcd"),
+            *("--name=sc", "--data-dir=data", f"--initial-cluster=sc={peer}"),
+            *(f"--listen-client-urls={client}", f"--advertise-client-urls={client}"),
+            *(f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}"),
+        ],
+        url=client,
+        ready="/health",
+    )
+
+
+def servicecenter(port: int, etcd_url: str) -> Program:
+    """A real ServiceCenter over an etcd, which must run by then. No registry has it: SERVICECENTER_BIN names the binary."""
+    binary = os.environ.get("SERVICECENTER_BIN", "")
+    if not os.access(binary, os.X_OK) or not Path(binary).is_file():
+        raise ToolMissing(
+            f"SERVICECENTER_BIN names no executable ({binary!r}): put the path of an Apache ServiceCenter there"
+        )
+    conf = {
+        f"conf/{file.name}": file.read_text().replace("@GRPC_PORT@", str(port + 5))
+        for file in sorted((SOURCES / "servicecenter" / "conf").iterdir())
+    }
+    return Program(
+        name="servicecenter",
+        command=[binary],
+        url=f"http://127.0.0.1:{port}",
+        ready="/v4/default/registry/health",
+        environment={
+            "APP_ROOT": ".",
+            "CHASSIS_HOME": ".",
+            "REGISTRY_KIND": "etcd",  # the etcd inside the server loses deletes
+            "REGISTRY_ETCD_CLUSTER_ENDPOINTS": etcd_url,
+            "SERVER_HOST": "127.0.0.1",
+            "SERVER_PORT": str(port),
+        },
+        files=conf,
+    )
+
+
+class Running:
+    """A program that was started. It is stopped by its pid, never by its name."""
+
+    def __init__(self, program: Program, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.name = program.name
+        self.url = program.url
+        self.log = log
+        self._process = process
+
+    def stop(self) -> None:
+        """Ask it to end, as an operator would, and wait; a client deregisters meanwhile."""
+        if self._process.poll() is None:
+            self._process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(STOP_WITHIN_S)
+        self.kill()
+
+    def kill(self) -> None:
+        """End it at once, as a power cut would."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+    def wait_until_ready(self, ready: str) -> None:
+        give_up_at = time.monotonic() + START_WITHIN_S
+        while time.monotonic() < give_up_at:
+            if self._process.poll() is not None:
+                raise PeerError(
+                    f"{self.name} ended with code {self._process.returncode}: {_last_line(self.log)} ({self.log})"
+                )
+            with suppress(httpx.TransportError):
+                if httpx.get(self.url + ready, timeout=2).status_code == 200:
+                    return
+            time.sleep(0.05)
+        raise PeerError(f"{self.name} did not answer at {self.url}{ready} within {START_WITHIN_S:.0f} s ({self.log})")
+
+
+class Processes:
+    """Runs programs, each in a directory of its own under `home`, and stops them all at the end, the newest first."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._started: list[Running] = []
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for running in reversed(self._started):
+            running.stop()
+
+    def start(self, program: Program) -> Running:
+        """Start it and wait until it serves. Raises PeerError, also if another program has its port."""
+        _require_free_port(program)
+        directory = Path(tempfile.mkdtemp(prefix=f"{program.name}-", dir=self._home))
+        for path, text in program.files.items():
+            (directory / path).parent.mkdir(exist_ok=True)
+            (directory / path).write_text(text)
+        log = directory / "output.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                program.command,
+                cwd=directory,
+                env=os.environ | program.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a Ctrl-C is ours, and we stop them in order
+            )
+        running = Running(program, process, log)
+        self._started.append(running)
+        running.wait_until_ready(program.ready)
+        return running
+
+
+def _require_free_port(program: Program) -> None:
+    address = httpx.URL(program.url)
+    with socket.socket() as probe:
+        if probe.connect_ex((address.host, address.port or 80)) == 0:
+            raise PeerError(f"{program.name}: another program listens on {address.host}:{address.port}")
+
+
+def _tool(command: str) -> str:
+    what, package = _TOOLS[command]
+    found = shutil.which(command)
+    if found is None:
+        raise ToolMissing(f"{what} is missing: '{command}' is not on the PATH (Debian: apt-get install {package})")
+    return found
+
+
+def _maven_build(name: str) -> Path:
+    java, maven = _tool("java"), _tool("mvn")
+    version = subprocess.run([java, "-version"], capture_output=True, text=True, check=True).stderr
+    return _built(name, f"{name}.jar", [maven, "-B", "-q", "-Dpeers.out={out}", "package"], version)
+
+
+def _go_build(name: str) -> Path:
+    go = _tool("go")
+    version = subprocess.run([go, "version"], capture_output=True, text=True, check=True).stdout
+    return _built(name, name, [go, "build", "-trimpath", "-o", f"{{out}}/{name}", "."], version)
+
+
+def _built(name: str, artifact: str, command: Sequence[str], tool_version: str) -> Path:
+    """Where the artifact stands, built if no build of these very sources is kept. `{out}` is the build's own directory."""
+    kept = _builds() / name / _digest(SOURCES / name, tool_version)
+    if (kept / artifact).is_file():
+        return kept / artifact
+    _log.info("building %s, which takes a while the first time", name)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    out = Path(tempfile.mkdtemp(prefix="building-", dir=kept.parent))
+    log = out / "build.log"
+    with log.open("wb") as output:
+        status = subprocess.run(
+            [word.replace("{out}", str(out)) for word in command],
+            cwd=SOURCES / name,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            timeout=BUILD_WITHIN_S,
+            check=False,
+        ).returncode
+    if status != 0:
+        raise PeerError(f"{name} could not be built: {_first_error(log)} ({log})")
+    try:
+        out.rename(kept)
+    except OSError:  # another run has put the same build there meanwhile
+        shutil.rmtree(out)
+    return kept / artifact
+
+
+def _builds() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("PEERS_HOME") or Path(cache) / "registry-facade-peers")
+
+
+def _digest(folder: Path, tool_version: str) -> str:
+    digest = hashlib.sha256(tool_version.encode())
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{file.relative_to(folder)}\0{file.stat().st_size}\0".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _first_error(log: Path) -> str:
+    """Maven ends with advice; what is wrong stands before it."""
+    return next((line for line in _lines(log) if "ERROR" in line), _last_line(log))
+
+
+def _last_line(log: Path) -> str:
+    return (_lines(log) or ["it said nothing"])[-1]
+
+
+def _lines(log: Path) -> list[str]:
+    return [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
