@@ -1,0 +1,387 @@
+"""The HTTP protocol class given to uvicorn: guards on what a peer may send, how much of it and how slowly.
+
+In:   bytes of one connection, from anybody.
+Out:  requests for uvicorn's own parser and cycle, whole heads only; or a refusal, which is a short HTTP answer with
+      `Connection: close`; and response heads whose names are spelt as Go spells them (`X-Resource-Revision`).
+Rules: whatever a peer does, a connection costs bounded memory and ends. Time is one deadline per connection, moved
+      as a request goes on, and one sweep a second finds those who are past theirs. A peer who is refused is still
+      listened to for a moment, unread: closing at once would reset the connection and could lose the answer.
+
+Start reading at `Doorway.data_received`. A class made by `doorway` serves one event loop, on any number of ports.
+"""
+
+import asyncio
+import logging
+import re
+from collections import Counter, deque
+from dataclasses import dataclass
+from functools import lru_cache
+from http import HTTPStatus
+from math import inf as NEVER  # noqa: N812
+from typing import Any, ClassVar, cast
+
+from httptools import HttpParserError, HttpParserUpgrade
+from uvicorn import __version__ as uvicorn_version
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+SWEEP_S = 1.0
+LINGER_S = 2.0
+LINGER_BYTES = 1 << 20
+PIPELINED = 100  # requests of one connection that may wait for their turn; each costs a cycle of a few kilobytes
+
+# Java's HttpClient offers h2c with its first request. The parser stops at such an offer and the body is lost, so
+# offers other than websocket are taken out of the head; a server may ignore them (RFC 9110, 7.8).
+FOREIGN_UPGRADE = re.compile(rb"\r\nupgrade:(?![ \t]*websocket[ \t]*(?:\r\n|\Z))[^\r\n]*", re.IGNORECASE)
+FIELD_NAME = re.compile(rb"(?<=\r\n)[^:\r\n]+(?=:)")
+
+# What this module overrides or reads of uvicorn, none of which uvicorn promises to keep.
+INTERNALS = {
+    HttpToolsProtocol: (
+        *("connection_made", "connection_lost", "data_received", "pause_writing", "resume_writing"),
+        *("on_message_begin", "on_headers_complete", "on_message_complete", "on_response_complete"),
+        *("handle_websocket_upgrade", "_get_upgrade", "_should_upgrade"),
+        *("_start_asgi_task", "_unset_keepalive_if_required"),
+        *("loop", "parser", "transport", "flow", "client", "headers", "cycle", "pipeline"),
+    ),
+    RequestResponseCycle: (
+        *("transport", "message_event", "keep_alive"),
+        *("disconnected", "response_started", "response_complete"),
+    ),
+}
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one peer may cost us. Times are absolute: a byte now and then buys nobody more."""
+
+    head_bytes: int = 64 * 1024
+    fields: int = 100
+    body_bytes: int = 4 * 1024 * 1024  # a chunked body pays for its framing too
+    head_s: float = 10.0
+    body_s: float = 30.0
+    idle_s: float = 75.0  # above the 30 s between two renewals, and above the 60 s for which Java pools a connection
+    connections: int = 10_000
+    connections_per_address: int = 100
+
+
+def doorway(limits: Limits) -> type[HttpToolsProtocol]:
+    """The class for `uvicorn.Config(http=...)`. Raises RuntimeError where uvicorn is not as we know it."""
+    if missing := missing_internals():
+        raise RuntimeError(
+            f"uvicorn {uvicorn_version} lacks {', '.join(missing)}: refusing to serve without limits on requests"
+        )
+    return type("Doorway", (Doorway,), {"limits": limits, "hall": Hall(limits)})
+
+
+def missing_internals() -> list[str]:
+    """Names in INTERNALS that this uvicorn has neither as a method nor as an attribute set by `__init__`."""
+    return [
+        f"{owner.__name__}.{name}"
+        for owner, names in INTERNALS.items()
+        for name in names
+        if not hasattr(owner, name) and name not in vars(owner)["__init__"].__code__.co_names
+    ]
+
+
+class Hall:
+    """What the connections through one doorway share: who is inside, how many from where, and the sweep."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.inside: set[Doorway] = set()
+        self.upgraded: set[Doorway] = set()  # websockets: counted, but their time is not ours to limit
+        self.by_address: Counter[str] = Counter()
+        self.refusals: Counter[tuple[int, str]] = Counter()
+        self.last_refused: dict[tuple[int, str], str] = {}
+        self.sweeper: asyncio.TimerHandle | None = None
+
+    def enter(self, peer: "Doorway") -> str | None:
+        """Count a connection in; the answer says what there is too much of, if anything."""
+        self.inside.add(peer)
+        self.by_address[peer.address] += 1
+        if self.sweeper is None:
+            self.sweeper = peer.loop.call_later(SWEEP_S, self.sweep, peer.loop)
+        if len(self.inside) + len(self.upgraded) > self.limits.connections:
+            return "too many connections"
+        if self.by_address[peer.address] > self.limits.connections_per_address:
+            return "too many connections from this address"
+        return None
+
+    def leave(self, peer: "Doorway") -> None:
+        self.inside.discard(peer)
+        self.upgraded.discard(peer)
+        self.by_address[peer.address] -= 1
+        if not self.by_address[peer.address]:
+            del self.by_address[peer.address]
+
+    def upgrade(self, peer: "Doorway") -> None:
+        self.inside.discard(peer)
+        self.upgraded.add(peer)
+
+    def note_refusal(self, peer: "Doorway", status: int, reason: str) -> None:
+        """Counted here, told by the sweep: an attack must not become a flood of log lines."""
+        self.refusals[status, reason] += 1
+        self.last_refused[status, reason] = peer.address
+
+    def sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.sweeper = loop.call_later(SWEEP_S, self.sweep, loop)  # first, so that no error below can end the sweeps
+        now = loop.time()
+        for peer in [peer for peer in self.inside if peer.deadline <= now]:
+            peer.expire(now)
+        for peer in [peer for peer in self.upgraded if peer.transport.is_closing()]:
+            self.leave(peer)  # its websocket protocol, not we, was told of the end
+        for (status, reason), times in self.refusals.items():
+            address = self.last_refused[status, reason]
+            log.warning("refused status=%d reason=%r times=%d last_address=%s", status, reason, times, address)
+        self.refusals.clear()
+        self.last_refused.clear()
+        if not self.inside and not self.upgraded:
+            self.sweeper.cancel()
+            self.sweeper = None
+
+
+class Doorway(HttpToolsProtocol):
+    """One connection. It is in a head or in a body; `deadline` is when the sweep loses patience (loop time)."""
+
+    limits: ClassVar[Limits]
+    hall: ClassVar[Hall]
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        super().connection_made(transport)
+        self.address = self.client[0] if self.client else "local socket"
+        self.held = b""  # the beginning of a head whose end has not come
+        self.in_head = True
+        self.is_idle = False  # the next byte begins a request; not so at first: that one is awaited since now
+        self.is_head_whole = False
+        self.is_chunked = False
+        self.is_refused = False
+        self.bytes_left = 0  # of the body; once refused, of our patience
+        self.unsent: float = NEVER
+        self.deadline = self.loop.time() + self.limits.head_s
+        if complaint := self.hall.enter(self):
+            # No lingering: the caps are there to spare descriptors.
+            self.is_refused = True
+            self.hall.note_refusal(self, HTTPStatus.SERVICE_UNAVAILABLE, complaint)
+            transport.write(refusal(HTTPStatus.SERVICE_UNAVAILABLE, complaint))
+            transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.hall.leave(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.is_refused:
+            self.bytes_left -= len(data)
+            if self.bytes_left < 0:
+                self.transport.abort()
+            return
+        if self.held:
+            data, self.held = self.held + data, b""
+        at = 0
+        try:
+            while at < len(data):
+                at = self.take_head(data, at) if self.in_head else self.take_body(data, at)
+        except RefusedError as error:
+            self.refuse(error.status, error.reason)
+        except HttpParserUpgrade:
+            self.handle_websocket_upgrade()
+        except HttpParserError as error:  # what a callback of the parser raises arrives as its context
+            cause = error.__context__
+            if isinstance(cause, RefusedError):
+                self.refuse(cause.status, cause.reason)
+            else:
+                self.refuse(HTTPStatus.BAD_REQUEST, "malformed request")
+
+    def take_head(self, data: bytes, at: int) -> int:
+        """Give the parser the head that begins here, or hold it until it is whole. Returns where to go on."""
+        if self.is_idle:
+            self.is_idle = False
+            self.deadline = self.loop.time() + self.limits.head_s
+        end = data.find(b"\r\n\r\n", at)
+        if (len(data) if end < 0 else end) - at > self.limits.head_bytes:
+            raise RefusedError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head too large")
+        if end < 0:
+            if data.find(b"\n\n", at) >= 0:
+                raise RefusedError(HTTPStatus.BAD_REQUEST, "lines must end in CR LF")
+            self.held = data[at:]
+            return len(data)
+        head = data[at:end]
+        if head.count(b"\r\n") > self.limits.fields:
+            raise RefusedError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too many header fields")
+        if b"\r\n " in head or b"\r\n\t" in head:
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "folded header field")
+        if b"upgrade" in head.lower():
+            head = FOREIGN_UPGRADE.sub(b"", head)
+        self.is_head_whole = True
+        self.parser.feed_data(head + b"\r\n\r\n")
+        return end + 4
+
+    def take_body(self, data: bytes, at: int) -> int:
+        """Give the parser what belongs to the body. Only the parser knows where a chunked one ends."""
+        end = len(data) if self.is_chunked else min(len(data), at + self.bytes_left)
+        self.bytes_left -= end - at
+        if self.bytes_left < 0:
+            raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body too large")
+        self.parser.feed_data(data[at:end])
+        return end
+
+    # Called by the parser
+
+    def on_message_begin(self) -> None:
+        if not self.is_head_whole:
+            # It came in one piece with the end of a chunked body, so nobody has looked at its head. A server may
+            # close after any answer, and who pipelines has to ask again (RFC 9112, 9.3.2).
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "request behind a chunked body")
+        self.is_head_whole = False
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        fields = dict(self.headers)
+        length = int(fields.get(b"content-length", 0))  # digits: the parser has seen to it
+        if length > self.limits.body_bytes:
+            raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body too large")
+        if len(self.pipeline) >= PIPELINED:
+            raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "too many requests at once")
+        self.is_chunked = b"transfer-encoding" in fields
+        if self.parser.should_upgrade() and (
+            not self._should_upgrade() or self.is_answering() or length or self.is_chunked
+        ):
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "cannot upgrade")
+        self.bytes_left = self.limits.body_bytes if self.is_chunked else length
+        self.in_head = False
+        self.deadline = self.loop.time() + self.limits.body_s
+        super().on_headers_complete()
+        if self.is_chunked:
+            # Trailers would be added to the headers of a request that is already being handled: drop them.
+            self.headers = cast(list[tuple[bytes, bytes]], deque[Any](maxlen=0))  # uvicorn only appends
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self.in_head = True
+        self.rest()
+
+    # Called by uvicorn and the transport
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._unset_keepalive_if_required()  # the sweep replaces a timer per response
+        self.rest()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.unsent = self.transport.get_write_buffer_size()
+        if self.in_head:
+            self.deadline = self.loop.time() + self.limits.idle_s
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.rest()
+
+    def handle_websocket_upgrade(self) -> None:
+        super().handle_websocket_upgrade()
+        self.hall.upgrade(self)
+
+    def _get_upgrade(self) -> bytes | None:
+        upgrade = super()._get_upgrade()
+        return upgrade and upgrade.strip()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        cycle.transport = SpeltTransport(cycle.transport)
+        super()._start_asgi_task(cycle, app)
+
+    # Patience, and its end
+
+    def is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def rest(self) -> None:
+        """Between two requests: wait for the handler, which has limits of its own, or for the peer."""
+        if self.in_head and not self.held and not self.is_refused:
+            self.is_idle = True
+            self.deadline = NEVER if self.is_answering() else self.loop.time() + self.limits.idle_s
+
+    def expire(self, now: float) -> None:
+        """The deadline has passed. Who owes us part of a request is told so; who takes his answer slowly may go on."""
+        unsent = self.transport.get_write_buffer_size()
+        if self.is_refused:
+            self.transport.abort()
+        elif not self.in_head:
+            self.refuse(HTTPStatus.REQUEST_TIMEOUT, "body too slow")
+        elif self.held:
+            self.refuse(HTTPStatus.REQUEST_TIMEOUT, "head too slow")
+        elif not unsent:
+            self.transport.close()
+        elif unsent < self.unsent:
+            self.unsent, self.deadline = unsent, now + self.limits.idle_s
+        else:
+            self.transport.abort()
+
+    def refuse(self, status: int, reason: str) -> None:
+        """Answer the request that is being read, if its turn has come, and take no more from this peer."""
+        self.hall.note_refusal(self, status, reason)
+        self.is_refused, self.held, self.bytes_left = True, b"", LINGER_BYTES
+        self.deadline = self.loop.time() + LINGER_S
+        if self.in_head and self.is_answering():
+            self.cycle.keep_alive = False  # requests before it come first; the last answer closes
+            self.deadline = NEVER
+        elif not self.in_head and (self.pipeline or self.cycle.response_started):
+            self.transport.close()
+        else:
+            if not self.in_head:
+                self.cycle.disconnected = True  # the handler is told, and its own answer is dropped
+                self.cycle.message_event.set()
+            self.flow.resume_reading()
+            self.transport.write(refusal(status, reason))
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+            else:
+                self.transport.close()
+
+
+class RefusedError(Exception):
+    """This request is not answered by the application."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+def refusal(status: int, reason: str) -> bytes:
+    """A whole answer; the reason is its body."""
+    return (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        f"Content-Length: {len(reason)}\r\nConnection: close\r\n\r\n{reason}"
+    ).encode("ascii")
+
+
+class SpeltTransport(asyncio.Transport):
+    """What one response is written to. Respells the names in its head, which Starlette and uvicorn lower-case.
+
+    Java-Chassis looks up `X-Resource-Revision` in just this spelling, and ServiceCenter, a Go program, sends it so.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
+        self.is_head_due = True
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self.is_head_due and not (head := bytes(data)).startswith(b"HTTP/1.1 100 "):
+            self.is_head_due = False
+            data = FIELD_NAME.sub(lambda name: spelt(name[0]), head)
+        self.transport.write(data)
+
+    def close(self) -> None:
+        self.transport.close()
+
+    def is_closing(self) -> bool:
+        return self.transport.is_closing()
+
+
+@lru_cache(maxsize=256)
+def spelt(name: bytes) -> bytes:
+    """x-resource-revision as X-Resource-Revision."""
+    return name.title()
