@@ -88,7 +88,7 @@ class ServiceCenter:
             connection.request(
                 method,
                 self.path(path, **query),
-                body=content,  # type: ignore[arg-type]
+                body=content,
                 headers={**self.headers, **(headers or {})},
                 encode_chunked=not isinstance(content, (bytes, type(None))),
             )

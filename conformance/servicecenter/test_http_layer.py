@@ -202,8 +202,8 @@ def test_015_016_domains_and_projects_do_not_see_each_other(sc: ServiceCenter, a
         "env": "development",
     }
 
-    assert_refused(sc.get("existence", **asked), 400012)
-    assert elsewhere.get("existence", **asked).status == 200
+    assert_refused(sc.get("existence", type="microservice", **key), 400012)
+    assert elsewhere.get("existence", type="microservice", **key).status == 200
 
 
 def test_017_v3_reads_what_v4_wrote(sc: ServiceCenter, shop: Shop) -> None:
