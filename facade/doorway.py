@@ -95,7 +95,7 @@ class Hall:
         self.upgraded: set[Doorway] = set()  # websockets: counted, but their time is not ours to limit
         self.by_address: Counter[str] = Counter()
         self.refusals: Counter[tuple[int, str]] = Counter()
-        self.last_refused: dict[tuple[int, str], str] = {}
+        self.last_refused: dict[tuple[int, str], str] = {}  # the address, for each kind of refusal
         self.sweeper: asyncio.TimerHandle | None = None
 
     def enter(self, peer: "Doorway") -> str | None:
@@ -162,7 +162,7 @@ class Doorway(HttpToolsProtocol):
         self.unsent: float = NEVER
         self.deadline = self.loop.time() + self.limits.head_s
         if complaint := self.hall.enter(self):
-            # No lingering: the caps are there to spare descriptors.
+            # No lingering here: the caps are there to spare descriptors.
             self.is_refused = True
             self.hall.note_refusal(self, HTTPStatus.SERVICE_UNAVAILABLE, complaint)
             transport.write(refusal(HTTPStatus.SERVICE_UNAVAILABLE, complaint))
@@ -197,6 +197,10 @@ class Doorway(HttpToolsProtocol):
 
     def take_head(self, data: bytes, at: int) -> int:
         """Give the parser the head that begins here, or hold it until it is whole. Returns where to go on."""
+        while data.startswith(b"\r\n", at):
+            at += 2  # blank lines before a request mean nothing (RFC 9112, 2.2), nor do they buy time
+        if at == len(data):
+            return at
         if self.is_idle:
             self.is_idle = False
             self.deadline = self.loop.time() + self.limits.head_s
@@ -304,7 +308,7 @@ class Doorway(HttpToolsProtocol):
             self.deadline = NEVER if self.is_answering() else self.loop.time() + self.limits.idle_s
 
     def expire(self, now: float) -> None:
-        """The deadline has passed. Who owes us part of a request is told so; who takes his answer slowly may go on."""
+        """The deadline has passed. Who owes us a part of a request is told so; who still takes an answer may go on."""
         unsent = self.transport.get_write_buffer_size()
         if self.is_refused:
             self.transport.abort()

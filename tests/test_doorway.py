@@ -1,4 +1,4 @@
-"""The doorway under a real uvicorn, asked over raw sockets: what each kind of peer gets, and what a peer may cost us."""
+"""The doorway under a real uvicorn, asked over raw sockets: what each kind of peer gets, and what it may cost us."""
 
 import base64
 import logging
@@ -9,7 +9,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -185,6 +185,15 @@ def test_expect_continue_is_granted_before_the_body(server: Server) -> None:
     assert (status(answer), field_of(answer, "X-Resource-Revision"), body(answer)) == (200, b"7", b"ok")
 
 
+def test_blank_lines_between_requests_mean_nothing(server: Server) -> None:
+    """Old clients send one behind a body."""
+    answer = server.ask(
+        b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nok\r\n", b"\r\nGET /2 HTTP/1.1\r\nConnection: close\r\n\r\n"
+    )
+
+    assert answer.count(b"HTTP/1.1 200 OK") == 2
+
+
 def test_http_1_0_is_answered_and_closed(server: Server) -> None:
     answer = server.ask(b"GET /old HTTP/1.0\r\n\r\n")
 
@@ -325,7 +334,9 @@ def test_pipelining_without_end_is_cut_short(server: Server) -> None:
 
 
 MALFORMED = {
-    "Content-Length and chunked": b"POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "Content-Length and chunked": (
+        b"POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    ),
     "two Content-Lengths": b"POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
     "a negative Content-Length": b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
     "a huge Content-Length": b"POST / HTTP/1.1\r\nContent-Length: 99999999999999999999999\r\n\r\n",
@@ -442,13 +453,18 @@ def test_connections_are_capped_and_room_is_made_by_those_who_leave(limits: Limi
 @pytest.mark.usefixtures("quick_sweeps")
 def test_refusals_are_told_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
     """One line per kind and sweep, however many were refused."""
+
+    def told() -> list[Any]:
+        return [record.args for record in caplog.records if record.name == doorway_module.__name__]
+
     with caplog.at_level(logging.WARNING, logger=doorway_module.__name__), serving(ROOMY) as server:
         for _ in range(50):
             server.ask(b"nonsense\r\n\r\n")
-        told = lambda: [r.args for r in caplog.records if r.name == doorway_module.__name__]  # noqa: E731
-        wait_until(lambda: sum(args[2] for args in told()) == 50)
+        wait_until(lambda: sum(times for _, _, times, _ in told()) == 50)
 
-    assert {args[:2] + args[3:] for args in told()} == {(400, "malformed request", "127.0.0.1")}
+    assert {(status, reason, address) for status, reason, _, address in told()} == {
+        (400, "malformed request", "127.0.0.1")
+    }
 
 
 def test_a_uvicorn_with_other_internals_is_not_served_with(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -464,23 +480,17 @@ def test_a_uvicorn_with_other_internals_is_not_served_with(monkeypatch: pytest.M
 def push(server: Server, request: bytes) -> bytes:
     """Send all of it, or as much as the server lets us, and only then read."""
     with closing(server.connect()) as peer:
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError):
             peer.sendall(request)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
         return read_to_end(peer)
 
 
 def read_to_end(peer: socket.socket) -> bytes:
-    answer = b""
     parts = []
-    try:
+    with suppress(ConnectionResetError):
         while part := peer.recv(1 << 20):
             parts.append(part)
-    except ConnectionResetError:
-        pass
-    answer = b"".join(parts)
-    return answer
+    return b"".join(parts)
 
 
 def read_head(peer: socket.socket) -> bytes:
