@@ -1,0 +1,83 @@
+"""What the people who run the server get to read: its log, its addresses, and a warning where it stands open.
+
+The log goes to stderr: text on a terminal, else one JSON object a line. Modules log through the standard library
+(`logging.getLogger(__name__)`); structlog writes their lines, and those of uvicorn and others, in one form.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+import sys
+from collections.abc import Sequence
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from facade.config import Address, Settings
+
+logger = logging.getLogger(__name__)
+
+# What clients and people expect behind each port of the originals.
+_EUREKA_PORT, _SERVICECENTER_PORT, _DASHBOARD_PORT = 8761, 30100, 30103
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def set_up_logging(settings: Settings) -> None:
+    """Write all log lines as the settings ask. Give uvicorn `log_config=None`, or it brings its own form."""
+    is_text = settings.log_format == "text" or (settings.log_format == "auto" and sys.stderr.isatty())
+    common: list[Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=not is_text),
+    ]
+    last: list[Processor] = (
+        [_without_control, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        if is_text
+        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=common,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
+    for chatty in ("httpx", "httpcore"):  # a line for each request that we send
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def announce(listening: Sequence[Address]) -> None:
+    """Tell where to point each kind of client, once the server answers there."""
+    for what, port, path in (
+        ("Eureka", _EUREKA_PORT, "/eureka/"),
+        ("ServiceCenter", _SERVICECENTER_PORT, ""),
+        ("Dashboard", _DASHBOARD_PORT, "/"),
+    ):
+        at = next((address for address in listening if address.port == port), listening[0])
+        print(f"{what:<14} http://{reachable(at)}{path}", flush=True)
+
+
+def warn_if_open(listening: Sequence[Address]) -> None:
+    """Nobody should find out from an intruder that the registry takes orders from anyone."""
+    if exposed := [str(address) for address in listening if not address.is_loopback]:
+        logger.warning(
+            "OPEN TO THE NETWORK WITHOUT AUTHENTICATION: whoever reaches %s can read, register and remove instances; "
+            "listen on 127.0.0.1, or let only your own clients through",
+            ", ".join(exposed),
+        )
+
+
+def reachable(address: Address) -> Address:
+    """The address as a client may use it: one that stands for all interfaces becomes this machine's name."""
+    return address._replace(host=socket.gethostname()) if address.host in ("0.0.0.0", "::") else address  # noqa: S104
+
+
+def _without_control(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Clients choose parts of what we log: they must not move the cursor, nor begin a line."""
+    return {
+        key: _CONTROL.sub(lambda found: ascii(found[0])[1:-1], value) if isinstance(value, str) else value
+        for key, value in event.items()
+    }
