@@ -1,8 +1,9 @@
 """The records of the registry. Frozen, so they can be shared between tasks and compared; no I/O.
 
-An instance is one record, whichever protocol it came by. It carries two names: `application`, the flat name that readers
-of one name space know (Eureka), and `service`, the qualified name that readers with apps, environments and versions know
-(ServiceCenter). What its own protocol says beyond these fields travels in `native`, which only that protocol's room reads.
+An instance is one record, whichever protocol it came by. It carries two names: `application`, the flat name that
+readers of one name space know (Eureka), and `service`, the qualified name that readers with apps, environments and
+versions know (ServiceCenter). What its own protocol says beyond these fields travels in `native`, which only that
+protocol's room reads.
 """
 
 from __future__ import annotations
@@ -225,14 +226,15 @@ class FaceId(NamedTuple):
 class FaceInUse(msgspec.Struct, frozen=True, kw_only=True, tag="face"):
     """A qualified name by which somebody has found an application that was registered under a flat name.
 
-    Kept, because two promises hang on it: its id can still be asked for later, and consumers who rely on it must not lose
-    its instances when a service of that very name is registered (`is_merged`: both are shown from then on).
+    Recorded only while no microservice of that name exists, and kept: its id can still be asked for later, and
+    consumers who rely on it must not lose its instances when a microservice of that very name is registered.
     """
 
     key: FaceId
     application_space: Space
     application: str
-    is_merged: bool = False
+    version: str
+    """The version under which its instances are shown."""
 
 
 Record = Instance | Microservice | Schema | Dependencies | FaceInUse

@@ -1,7 +1,7 @@
 """The Store contract: where records are kept, and the one way that the registry hears of changes.
 
-The registry decides what to write; the store makes it last, numbers it, and tells the follower, in order. Own writes and
-the writes of other nodes reach the registry by that same road.
+The registry decides what to write; the store makes it last, numbers it, and tells the follower, in order. Own
+writes and the writes of other nodes reach the registry by that same road.
 """
 
 from __future__ import annotations

@@ -1,0 +1,301 @@
+"""What is registered, by every key that somebody asks by. The registry fills it, commit by commit; all others only
+read.
+
+Instances are reached by flat name (`in_application`), by microservice (`in_service`) and by their key; microservices by
+id, by qualified name and by alias. Revisions tell when the answer to such a question last changed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Hashable
+from typing import TypeVar
+
+from facade.registry.leases import Lease
+from facade.registry.model import (
+    ConsumerId,
+    Dependencies,
+    FaceId,
+    FaceInUse,
+    Instance,
+    InstanceKey,
+    Microservice,
+    Origin,
+    Record,
+    RecordKey,
+    Revision,
+    Schema,
+    SchemaId,
+    ServiceId,
+    ServiceKey,
+    ServiceName,
+    Space,
+    Tenant,
+)
+
+ApplicationKey = tuple[Space, str]
+
+_Group = TypeVar("_Group", bound=Hashable)
+_Key = TypeVar("_Key", bound=Hashable)
+_Value = TypeVar("_Value")
+
+
+class Catalogue:
+    def __init__(self) -> None:
+        self.leases: dict[InstanceKey, Lease] = {}
+        """Held and dropped by the registry; a lease carries the instance as it is shown."""
+        self._counts: Counter[Origin] = Counter()
+        self._applications: dict[Space, dict[str, dict[InstanceKey, Instance]]] = defaultdict(dict)
+        self._application_revisions: dict[ApplicationKey, Revision] = {}
+        self._service_instances: dict[ServiceId, dict[InstanceKey, Instance]] = {}
+        self._portable: dict[tuple[Tenant, str], InstanceKey] = {}
+        self._services: dict[Tenant, dict[ServiceId, Microservice]] = defaultdict(dict)
+        self._versions: dict[ServiceName, dict[ServiceKey, Microservice]] = {}
+        self._aliases: dict[ServiceName, dict[ServiceKey, Microservice]] = {}
+        self._service_revisions: dict[ServiceName, Revision] = {}
+        self._schemas: dict[ServiceId, dict[str, Schema]] = {}
+        self._dependencies: dict[ServiceId, Dependencies] = {}
+        self._consumers: dict[ServiceName, dict[ServiceId, None]] = {}
+        self._wanted: dict[tuple[Tenant, str], dict[ServiceName, None]] = {}
+        self._natural: dict[tuple[Space, str], str] = {}
+        self._faces: dict[ServiceName, FaceInUse] = {}
+        self._implied: dict[ServiceId, ServiceKey] = {}
+        self._application_faces: dict[ApplicationKey, dict[ServiceName, FaceInUse]] = {}
+
+    # Instances
+
+    def __len__(self) -> int:
+        return len(self.leases)
+
+    def count(self, origin: Origin) -> int:
+        return self._counts[origin]
+
+    def lease(self, key: InstanceKey) -> Lease | None:
+        return self.leases.get(key)
+
+    def instance(self, key: InstanceKey) -> Instance | None:
+        lease = self.leases.get(key)
+        return lease.instance if lease is not None else None
+
+    def spaces(self) -> Collection[Space]:
+        return [space for space, applications in self._applications.items() if applications]
+
+    def applications(self, space: Space) -> Collection[str]:
+        """Flat names with at least one instance, in the order in which they appeared."""
+        return self._applications.get(space, {}).keys()
+
+    def in_application(self, space: Space, application: str) -> Collection[Instance]:
+        """All that is listed under a flat name, by whichever protocol it came."""
+        return self._applications.get(space, {}).get(application, {}).values()
+
+    def application_revision(self, space: Space, application: str) -> Revision:
+        """Of the last visible change under this flat name; 0 when there was none."""
+        return self._application_revisions.get((space, application), 0)
+
+    def in_service(self, service: ServiceId) -> Collection[Instance]:
+        """The instances that were registered for this very microservice."""
+        return self._service_instances.get(service, {}).values()
+
+    def portable(self, tenant: Tenant, portable_id: str) -> Instance | None:
+        """An instance with a flat name, by the id that readers of qualified names see."""
+        key = self._portable.get((tenant, portable_id))
+        return self.instance(key) if key is not None else None
+
+    def application_named(self, space: Space, natural_name: str) -> str | None:
+        """The flat name of the application that goes by this natural name there, in any case of letters."""
+        return self._natural.get((space, natural_name.lower()))
+
+    # Microservices and what hangs on them
+
+    def service(self, service: ServiceId) -> Microservice | None:
+        return self._services.get(service.tenant, {}).get(service)
+
+    def services(self, tenant: Tenant) -> Collection[Microservice]:
+        return self._services.get(tenant, {}).values()
+
+    def service_at(self, key: ServiceKey) -> Microservice | None:
+        return self._versions.get(key.unversioned, {}).get(key)
+
+    def versions(self, name: ServiceName) -> Collection[Microservice]:
+        return self._versions.get(name, {}).values()
+
+    def aliased(self, alias: ServiceName) -> Collection[Microservice]:
+        """Microservices whose alias is the name given."""
+        return self._aliases.get(alias, {}).values()
+
+    def service_revision(self, name: ServiceName) -> Revision:
+        """Of the last visible change of a microservice of this name or of an instance of one; 0 when there was none."""
+        return self._service_revisions.get(name, 0)
+
+    def schema(self, schema: SchemaId) -> Schema | None:
+        return self._schemas.get(schema.service, {}).get(schema.schema_id)
+
+    def schemas_of(self, service: ServiceId) -> Collection[Schema]:
+        return self._schemas.get(service, {}).values()
+
+    def dependencies(self, consumer: ServiceId) -> Dependencies | None:
+        return self._dependencies.get(consumer)
+
+    def consumers(self, provider: ServiceName) -> Collection[ServiceId]:
+        return self._consumers.get(provider, {}).keys()
+
+    def wanted(self, tenant: Tenant, natural_name: str) -> Collection[ServiceName]:
+        """Qualified names that consumers depend on and that end in this natural name, in any case of letters."""
+        return self._wanted.get((tenant, natural_name.lower()), {}).keys()
+
+    def face_in_use(self, name: ServiceName) -> FaceInUse | None:
+        return self._faces.get(name)
+
+    def faces_in_use(self, space: Space, application: str) -> Collection[FaceInUse]:
+        return self._application_faces.get((space, application), {}).values()
+
+    def implied(self, service: ServiceId) -> ServiceKey | None:
+        """The native face, or the face in use, that has this id though no microservice was registered with it."""
+        return self._implied.get(service)
+
+    def find(self, key: RecordKey) -> Record | None:
+        """Any record by its key."""
+        match key:
+            case InstanceKey():
+                return self.instance(key)
+            case ServiceId():
+                return self.service(key)
+            case SchemaId():
+                return self.schema(key)
+            case ConsumerId():
+                return self.dependencies(key.consumer)
+            case FaceId():
+                return self.face_in_use(key.name)
+
+    # The registry's side
+
+    def show(self, record: Record, before: Record | None, revision: Revision) -> None:
+        """Make a record visible under all its keys, in place of what was there."""
+        if before is None or not _is_same_place(before, record):
+            if before is not None:
+                self._unindex(before)
+                self._note(before, revision)
+            self._index(record)
+        elif isinstance(record, Instance):
+            self._place(record)
+        self._note(record, revision)
+
+    def hide(self, record: Record, revision: Revision) -> None:
+        """Take a record out of every index. The caller has looked it up by its key."""
+        self._unindex(record)
+        self._note(record, revision)
+
+    def _index(self, record: Record) -> None:
+        match record:
+            case Instance(key=key):
+                self._counts[key.origin] += 1
+                self._place(record)
+                if key.origin is Origin.EUREKA:
+                    self._portable[key.space.tenant, record.portable_id] = key
+                    self._natural[key.space, record.service.name.lower()] = record.application
+                    self._implied[_implied_id(record.service)] = record.service
+            case Microservice(key=key, name=name):
+                self._services[key.tenant][key] = record
+                self._versions.setdefault(name.unversioned, {})[name] = record
+                if record.alias:
+                    self._aliases.setdefault(_alias_of(record), {})[name] = record
+            case Schema(key=key):
+                self._schemas.setdefault(key.service, {})[key.schema_id] = record
+            case Dependencies(key=key):
+                self._dependencies[key.consumer] = record
+                for provider in record.providers:
+                    self._consumers.setdefault(provider, {})[key.consumer] = None
+                    self._wanted.setdefault((provider.tenant, provider.name.lower()), {})[provider] = None
+            case FaceInUse(key=key):
+                self._faces[key.name] = record
+                application = (record.application_space, record.application)
+                self._application_faces.setdefault(application, {})[key.name] = record
+                shown = key.name.version(record.version)
+                self._implied[_implied_id(shown)] = shown
+
+    def _place(self, instance: Instance) -> None:
+        key = instance.key
+        self._applications[instance.service.space].setdefault(instance.application, {})[key] = instance
+        if key.origin is Origin.SERVICECENTER:
+            self._service_instances.setdefault(ServiceId(key.space.tenant, key.group), {})[key] = instance
+
+    def _unindex(self, record: Record) -> None:
+        match record:
+            case Instance(key=key):
+                self._counts[key.origin] -= 1
+                _discard(self._applications[record.service.space], record.application, key)
+                if key.origin is Origin.SERVICECENTER:
+                    _discard(self._service_instances, ServiceId(key.space.tenant, key.group), key)
+                else:
+                    self._portable.pop((key.space.tenant, record.portable_id), None)
+                    if not self.in_application(key.space, record.application):
+                        self._natural.pop((key.space, record.service.name.lower()), None)
+                        self._implied.pop(_implied_id(record.service), None)
+            case Microservice(key=key, name=name):
+                del self._services[key.tenant][key]
+                _discard(self._versions, name.unversioned, name)
+                if record.alias:
+                    _discard(self._aliases, _alias_of(record), name)
+            case Schema(key=key):
+                _discard(self._schemas, key.service, key.schema_id)
+            case Dependencies(key=key):
+                del self._dependencies[key.consumer]
+                for provider in record.providers:
+                    _discard(self._consumers, provider, key.consumer)
+                    if provider not in self._consumers:
+                        _discard(self._wanted, (provider.tenant, provider.name.lower()), provider)
+            case FaceInUse(key=key):
+                del self._faces[key.name]
+                _discard(self._application_faces, (record.application_space, record.application), key.name)
+                self._implied.pop(_implied_id(key.name.version(record.version)), None)
+
+    def _note(self, record: Record, revision: Revision) -> None:
+        """Note when the answers that the record is part of last changed.
+
+        Names that mean nothing any more are forgotten, or every name ever heard would stay; a name that a consumer
+        relies on is not, for its next revision must differ from all before.
+        """
+        match record:
+            case Instance(key=key):
+                application = (record.service.space, record.application)
+                self._application_revisions[application] = revision
+                if not self.in_application(*application) and application not in self._application_faces:
+                    del self._application_revisions[application]
+                if key.origin is Origin.SERVICECENTER:
+                    self._note_name(record.service.unversioned, revision)
+            case Microservice(name=name):
+                self._note_name(name.unversioned, revision)
+            case FaceInUse(key=key):
+                self._note_name(key.name, revision)
+
+    def _note_name(self, name: ServiceName, revision: Revision) -> None:
+        self._service_revisions[name] = revision
+        if name not in self._versions and name not in self._faces:
+            del self._service_revisions[name]
+
+
+def _is_same_place(one: Record, other: Record) -> bool:
+    """Whether the two stand under the same keys, so that one can take the other's place in the order."""
+    return (
+        isinstance(one, Instance)
+        and isinstance(other, Instance)
+        and (one.application, one.service, one.portable_id) == (other.application, other.service, other.portable_id)
+    )
+
+
+def _alias_of(service: Microservice) -> ServiceName:
+    return service.name.unversioned._replace(name=service.alias)
+
+
+def _implied_id(key: ServiceKey) -> ServiceId:
+    return ServiceId(key.tenant, key.derived_id)
+
+
+def _discard(groups: dict[_Group, dict[_Key, _Value]], group: _Group, key: _Key) -> None:
+    """Drop one entry of a group, and the group with its last."""
+    members = groups.get(group)
+    if members is None:
+        return
+    members.pop(key, None)
+    if not members:
+        del groups[group]

@@ -1,0 +1,254 @@
+"""Who a consumer with qualified names finds: its own kind first, then applications that only have a flat name.
+
+A *face* is one qualified identity under which instances are visible. A microservice is its own face. An application
+registered under a flat name has a native face (the app that stands for "none", its natural name, a constant version)
+and a virtual one in whatever app and environment a consumer asks from, so that a service in app `shop` finds
+`account-server` by that name. Faces are computed; only the fact that one is relied on is a record (`FaceInUse`).
+
+The rules N1-N12 are numbered as in docs/mapping.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
+
+from facade.registry.catalogue import ApplicationKey, Catalogue
+from facade.registry.model import (
+    FaceId,
+    FaceInUse,
+    Instance,
+    InstanceKey,
+    Microservice,
+    Origin,
+    Revision,
+    ServiceId,
+    ServiceKey,
+    ServiceName,
+    Space,
+    Tenant,
+)
+from facade.registry.rules import Policy
+
+FACES_PER_APPLICATION = 1_000
+"""Faces kept for one application. A consumer chooses the app it asks from, so this bounds what a stranger can make us
+keep.
+"""
+
+TOLD_IDS = 10_000
+"""Ids of faces that were told to somebody who does not rely on them yet, kept so that they can be asked for next."""
+
+
+class Face(NamedTuple):
+    """One identity under which instances are visible."""
+
+    key: ServiceKey
+    service_id: str
+    service: Microservice | None
+    """None: nobody registered it, an application with a flat name implies it."""
+
+
+class Shown(NamedTuple):
+    """An instance as one consumer sees it: under the identity that was asked for (N3)."""
+
+    instance: Instance
+    face: ServiceKey
+    service_id: str
+
+
+class View(NamedTuple):
+    """What is found under a name or an id, and the revision at which that last changed."""
+
+    shown: tuple[Shown, ...]
+    revision: Revision
+
+
+class Faces:
+    def __init__(self, catalogue: Catalogue, policy: Policy) -> None:
+        self._catalogue = catalogue
+        self._policy = policy
+        self._told: dict[ServiceId, ServiceKey] = {}
+
+    def find(self, name: ServiceName) -> View | None:
+        """All that a consumer finds under a name, in every version; None when the name means nothing (N2)."""
+        services = self._catalogue.versions(name)
+        if services:
+            return self._view(name, services, self._merged_application(name))
+        aliased = self._catalogue.aliased(name)
+        if aliased:
+            return self._view(next(iter(aliased)).name.unversioned, aliased, None)
+        face_name, application = self._application(name)
+        if application is None and self._catalogue.face_in_use(face_name) is None:
+            return None
+        return self._view(face_name, (), application)
+
+    def instances(self, service_id: ServiceId) -> View | None:
+        """What is found under one id: one version of a service, or a face. None when the id means nothing."""
+        service = self._catalogue.service(service_id)
+        if service is not None:
+            name = service.name.unversioned
+            application = self._merged_application(name) if service is self._newest(name) else None
+            return self._view(name, (service,), application)
+        face = self.face(service_id)
+        return self._view(face.key.unversioned, (), self._application(face.key.unversioned)[1]) if face else None
+
+    def instance(self, service_id: ServiceId, portable_id: str) -> Shown | None:
+        """One instance of a service or face, by the ids that its consumers see."""
+        service = self._catalogue.service(service_id)
+        if service is not None:
+            key = InstanceKey(Origin.SERVICECENTER, service.name.space, service_id.service_id, portable_id)
+            native = self._catalogue.instance(key)
+            if native is not None:
+                return Shown(native, service.name, service_id.service_id)
+        foreign = self._catalogue.portable(service_id.tenant, portable_id)
+        if foreign is None:
+            return None
+        return next((shown for _, shown in self.names_of(foreign) if shown.service_id == service_id.service_id), None)
+
+    def face(self, service_id: ServiceId) -> Face | None:
+        """The identity behind an id, registered or implied."""
+        service = self._catalogue.service(service_id)
+        if service is not None:
+            return Face(service.name, service.key.service_id, service)
+        key = self._implied_key(service_id)
+        return Face(key, service_id.service_id, None) if key is not None else None
+
+    def existing(self, key: ServiceKey) -> Face | None:
+        """The service of exactly this version, by name, then by alias, then as the native face of an application.
+
+        Virtual faces do not count: a client asks this before it registers a service of its own.
+        """
+        service = self._catalogue.service_at(key)
+        if service is None and not self._catalogue.versions(key.unversioned):
+            aliased = self._catalogue.aliased(key.unversioned)
+            service = next((one for one in aliased if one.name.version == key.version), None)
+        if service is not None:
+            return Face(service.name, service.key.service_id, service)
+        return next(
+            (face for face in self._native_faces(key.space) if face.key == key),
+            None,
+        )
+
+    def services(self, tenant: Tenant) -> list[Face]:
+        """Every service and every native face, each once (N12)."""
+        listed = [Face(one.name, one.key.service_id, one) for one in self._catalogue.services(tenant)]
+        taken = {face.service_id for face in listed}
+        for space in self._catalogue.spaces():
+            if space.tenant == tenant:
+                listed += [face for face in self._native_faces(space) if face.service_id not in taken]
+        return listed
+
+    def to_use(self, name: ServiceName) -> FaceInUse | None:
+        """The record to keep when a consumer begins to rely on a name; None when there is nothing to note."""
+        if self._catalogue.versions(name) or self._catalogue.aliased(name):
+            return None
+        face_name, application = self._application(name)
+        if application is None or self._catalogue.face_in_use(face_name) is not None:
+            return None
+        if len(self._catalogue.faces_in_use(*application)) >= FACES_PER_APPLICATION:
+            return None
+        version = next((one.service.version for one in self._flat_named(application)), self._policy.eureka_version)
+        return FaceInUse(
+            key=FaceId(face_name), application_space=application[0], application=application[1], version=version
+        )
+
+    def names_of(self, instance: Instance) -> list[tuple[ServiceName, Shown]]:
+        """Every qualified name under which an instance is found right now, or would be if it were still there."""
+        own_name = instance.service.unversioned
+        if instance.key.origin is Origin.SERVICECENTER:
+            return [(own_name, Shown(instance, instance.service, instance.key.group))]
+        names = {own_name: None}
+        names |= dict.fromkeys(
+            face.key.name for face in self._catalogue.faces_in_use(instance.key.space, instance.application)
+        )
+        for wanted in self._catalogue.wanted(instance.key.space.tenant, own_name.name):
+            if self._application(wanted)[1] in (None, (instance.key.space, instance.application)):
+                names[wanted] = None
+        found = []
+        for name in names:
+            newest = self._newest(name)
+            if newest is None:
+                found.append((name, self._shown_as(instance, name.version(instance.service.version))))
+            elif self._is_merged(name):
+                found.append((name, Shown(instance, newest.name, newest.key.service_id)))
+        return found
+
+    def _view(self, name: ServiceName, services: Collection[Microservice], application: ApplicationKey | None) -> View:
+        """Native instances of the services, then those of the application, under the newest of these versions (N8)."""
+        shown = [
+            Shown(instance, service.name, service.key.service_id)
+            for service in services
+            for instance in self._catalogue.in_service(service.key)
+        ]
+        revision = self._catalogue.service_revision(name)
+        if application is not None:
+            newest = max(services, key=_version_order, default=None)
+            listening = {endpoint for one in shown for endpoint in one.instance.endpoints}
+            for instance in self._flat_named(application):
+                if newest is None:
+                    shown.append(self._shown_as(instance, name.version(instance.service.version)))
+                elif listening.isdisjoint(instance.endpoints):  # registered by both protocols: shown once (N10)
+                    shown.append(Shown(instance, newest.name, newest.key.service_id))
+            revision = max(revision, self._catalogue.application_revision(*application))
+        return View(tuple(shown), revision)
+
+    def _application(self, name: ServiceName) -> tuple[ServiceName, ApplicationKey | None]:
+        """The application that a qualified name means, and the name without its mark (N2, N4, N5).
+
+        An environment has a flat name space of its own; what is not in it is looked for in the one without a name.
+        """
+        mark = f"{self._policy.eureka_app}:"
+        if name.name.startswith(mark):
+            name = name._replace(app=self._policy.eureka_app, name=name.name.removeprefix(mark))
+        for space in dict.fromkeys((name.space, name.space._replace(environment=""))):
+            application = self._catalogue.application_named(space, name.name)
+            if application is not None:
+                return name, (space, application)
+        face = self._catalogue.face_in_use(name)
+        return name, (face.application_space, face.application) if face is not None else None
+
+    def _merged_application(self, name: ServiceName) -> ApplicationKey | None:
+        return self._application(name)[1] if self._is_merged(name) else None
+
+    def _is_merged(self, name: ServiceName) -> bool:
+        """Whether an application joins the services of this name (N7).
+
+        Somebody found it here before the first service came: it stays, or its consumers would fall from ten instances
+        to one. Otherwise equal names may well be different systems, and an operator has to say that they are not.
+        """
+        return name.name in self._policy.merge or self._catalogue.face_in_use(name) is not None
+
+    def _newest(self, name: ServiceName) -> Microservice | None:
+        return max(self._catalogue.versions(name), key=_version_order, default=None)
+
+    def _flat_named(self, application: ApplicationKey) -> Iterator[Instance]:
+        return (one for one in self._catalogue.in_application(*application) if one.key.origin is Origin.EUREKA)
+
+    def _native_faces(self, space: Space) -> Iterator[Face]:
+        for application in tuple(self._catalogue.applications(space)):
+            for key in {instance.service for instance in self._flat_named((space, application))}:
+                yield self._implied_face(key)
+
+    def _shown_as(self, instance: Instance, key: ServiceKey) -> Shown:
+        return Shown(instance, key, self._implied_face(key).service_id)
+
+    def _implied_face(self, key: ServiceKey) -> Face:
+        """A face that nobody registered; its id is remembered, for it may be asked for next."""
+        service_id = key.derived_id
+        self._told[ServiceId(key.tenant, service_id)] = key
+        if len(self._told) > TOLD_IDS:
+            del self._told[next(iter(self._told))]
+        return Face(key, service_id, None)
+
+    def _implied_key(self, service_id: ServiceId) -> ServiceKey | None:
+        key = self._catalogue.implied(service_id) or self._told.get(service_id)
+        return key if key is not None and self._is_face(key) else None
+
+    def _is_face(self, key: ServiceKey) -> bool:
+        name, application = self._application(key.unversioned)
+        return application is not None or self._catalogue.face_in_use(name) is not None
+
+
+def _version_order(service: Microservice) -> list[int]:
+    """Versions compare number by number: 1.10 is newer than 1.9."""
+    return [int(part) for part in service.name.version.split(".")]

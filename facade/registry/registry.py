@@ -1,0 +1,267 @@
+"""The registry: register, renew, cancel, amend, and the end of lapsed leases. One state, on one event loop.
+
+Writes take turns per key: the rules decide on what is held, the store makes it last, and the store's follower shows it
+to every reader, all before the caller is answered. Renewals touch memory only; the store hears of them in batches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from contextlib import asynccontextmanager
+
+import structlog
+from msgspec.structs import replace
+
+from facade.clock import Clock
+from facade.errors import InstanceNotFound, StoreUnavailable
+from facade.registry import rules
+from facade.registry.catalogue import Catalogue
+from facade.registry.changes import ChangeFeed
+from facade.registry.eviction import Eviction, Protection
+from facade.registry.faces import Faces
+from facade.registry.leases import Lease, LeaseClock
+from facade.registry.model import Cause, Change, Instance, InstanceKey, Origin, Record, Revision, ServiceName, Status
+from facade.registry.rules import Policy
+from facade.registry.store import Commit, Put, Remove, Store, StoreHealth, Write
+
+RENEWALS_TOLD_EVERY_S = 0.1
+RENEWALS_A_BATCH = 500
+
+log = structlog.get_logger(__name__)
+
+
+class Registry:
+    def __init__(self, store: Store, clock: Clock, policy: Policy | None = None) -> None:
+        self.clock = clock
+        self.policy = policy or Policy()
+        self.epoch = ""
+        self.revision: Revision = 0
+        self.feed = ChangeFeed(start=0)
+        self.catalogue = Catalogue()
+        self.faces = Faces(self.catalogue, self.policy)
+        self._store = store
+        self._lease_clock = LeaseClock(clock)
+        self._eviction = Eviction(self.policy, self._lease_clock)
+        self._turns = _Turns()
+        self._untold: dict[InstanceKey, Lease] = {}
+        """Renewals that the store has not heard of; two of one lease count once."""
+
+    async def open(self) -> None:
+        """Show what the store holds. Every lease gets one fresh term, for nobody could renew while we were away."""
+        snapshot = await self._store.open(self._follow)
+        self.epoch, self.revision = snapshot.epoch, snapshot.revision
+        self.feed = ChangeFeed(start=snapshot.revision)
+        for record in snapshot.records:
+            if isinstance(record, Instance):
+                self._begin_lease(record)
+            self.catalogue.show(record, None, snapshot.revision)
+
+    async def run(self) -> None:
+        """End lapsed leases and tell the store of renewals, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._sweep_forever())
+            tasks.create_task(self._tell_forever())
+
+    async def close(self) -> None:
+        await self.tell_renewals()
+        await self._store.close()
+
+    # Writes. Each raises StoreUnavailable when the store does not take it; then nothing has changed.
+
+    async def register(self, candidate: Instance, *, is_replicated: bool = False) -> Instance:
+        """List an instance, or list it anew; returns the record that is held afterwards.
+
+        A registration that is older than what is held changes nothing but the lease; so does an equal one, and neither
+        makes a revision. Server timestamps and the shown status are decided here.
+        """
+        async with self._turns.of(candidate.key):
+            held = self.catalogue.instance(candidate.key)
+            now_ms = self.clock.now_ms()
+            wanted = rules.registered(held, candidate, is_replicated=is_replicated)
+            registered_ms = held.registered_ms if held is not None else now_ms
+            wanted = replace(wanted, registered_ms=registered_ms, updated_ms=now_ms)
+            if held is None or not rules.is_same_but_for_time(held, wanted):
+                await self._store.write([Put(wanted, Cause.REGISTERED)])
+            if held is not None:
+                self._begin_anew(candidate.key)
+            return self._held(candidate.key)
+
+    def renew(self, key: InstanceKey) -> Instance:
+        """Move the deadline, from memory. Says nothing of status or data. Raises InstanceNotFound: register again."""
+        lease = self.catalogue.leases.get(key)
+        if lease is None or lease.disowned:
+            raise InstanceNotFound(key.group, key.instance_id)
+        now_s = self._lease_clock.now_s()
+        lease.renew(now_s, self.clock.now_ms())
+        self._eviction.note_renewal(key.origin, now_s)
+        self._untold[key] = lease
+        return lease.instance
+
+    async def cancel(self, key: InstanceKey) -> Instance:
+        """End an instance at its owner's or an operator's wish; returns its last record. Raises InstanceNotFound."""
+        async with self._turns.of(key):
+            last = self._held(key)
+            await self._store.write([Remove(key, Cause.CANCELLED)])
+            return last
+
+    async def amend(
+        self, key: InstanceKey, how: Callable[[Instance], Instance], cause: Cause = Cause.AMENDED
+    ) -> Instance:
+        """Change what is held by a pure function of it; the same object back means that nothing is to change.
+
+        Raises: InstanceNotFound, and what `how` raises.
+        """
+        async with self._turns.of(key):
+            held = self._held(key)
+            wanted = how(held)
+            if wanted is held:
+                return held
+            await self._store.write([Put(replace(wanted, updated_ms=self.clock.now_ms()), cause)])
+            return self._held(key)
+
+    async def transact(self, turn: Hashable, decide: Callable[[], Sequence[Write]]) -> None:
+        """Write other records: `decide` runs when nobody else of this turn is between deciding and writing."""
+        async with self._turns.of(turn):
+            writes = decide()
+            if writes:
+                await self._store.write(writes)
+
+    async def rely_on(self, name: ServiceName) -> None:
+        """A consumer goes by this name from now on: what it finds there must not vanish behind a newcomer (N7)."""
+        if self.faces.to_use(name) is not None:
+            await self.transact(name, lambda: [Put(face)] if (face := self.faces.to_use(name)) is not None else [])
+
+    # For people
+
+    def protection(self, origin: Origin) -> Protection:
+        return self._eviction.protection(origin)
+
+    def store_health(self) -> StoreHealth:
+        return self._store.health()
+
+    # The store's side
+
+    def _follow(self, commit: Commit) -> None:
+        """Show a commit, whoever wrote it: the only way by which anything becomes visible."""
+        self.revision = commit.revision
+        for write in commit.writes:
+            key = write.record.key if isinstance(write, Put) else write.key
+            before = self.catalogue.find(key)
+            after = write.record if isinstance(write, Put) else None
+            if after is not None:
+                self._show(before, after, commit.revision)
+            elif before is not None:
+                self._hide(before, commit.revision)
+            else:
+                continue
+            self.feed.publish(
+                Change(revision=commit.revision, at_ms=commit.at_ms, cause=write.cause, before=before, after=after)
+            )
+
+    def _show(self, before: Record | None, after: Record, revision: Revision) -> None:
+        if isinstance(after, Instance):
+            lease = self.catalogue.leases.get(after.key)
+            if lease is None:
+                self._begin_lease(after)
+            else:
+                self._eviction.recount(lease.instance, after)
+                lease.instance = after
+                if after.status is Status.UP and not lease.service_up_ms:
+                    lease.service_up_ms = self.clock.now_ms()
+        self.catalogue.show(after, before, revision)
+
+    def _hide(self, before: Record, revision: Revision) -> None:
+        if isinstance(before, Instance):
+            self._eviction.forget(self.catalogue.leases.pop(before.key))
+            self._untold.pop(before.key, None)
+        self.catalogue.hide(before, revision)
+
+    # Leases
+
+    def _held(self, key: InstanceKey) -> Instance:
+        instance = self.catalogue.instance(key)
+        if instance is None:
+            raise InstanceNotFound(key.group, key.instance_id)
+        return instance
+
+    def _begin_lease(self, instance: Instance) -> Lease:
+        lease = Lease(instance, self._lease_clock.now_s(), self.clock.now_ms())
+        if instance.status is Status.UP:
+            lease.service_up_ms = self.clock.now_ms()
+        self.catalogue.leases[instance.key] = lease
+        self._eviction.watch(lease)
+        return lease
+
+    def _begin_anew(self, key: InstanceKey) -> None:
+        """A registration begins a new lease, also when it changes nothing. It is no renewal: it lasts its first term."""
+        old = self.catalogue.leases.get(key)
+        if old is None:  # ended by a commit that followed at once
+            return
+        self._eviction.forget(old)
+        new = self._begin_lease(old.instance)
+        new.service_up_ms = old.service_up_ms or new.service_up_ms
+        self._untold[key] = new
+
+    async def _sweep_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self.policy.eviction_interval_s)
+            await self.sweep()
+
+    async def sweep(self) -> None:
+        """End the leases whose time has come."""
+        for lease in self._eviction.sweep():
+            await self._end_lapsed(lease)
+
+    async def _end_lapsed(self, lease: Lease) -> None:
+        key = lease.instance.key
+        try:
+            async with self._turns.of(key):
+                # It may have renewed, left or come back while earlier ones were being written.
+                if not lease.ended and lease.deadline_s <= self._lease_clock.now_s():
+                    await self._store.write([Remove(key, Cause.LAPSED)])
+                    log.info("lease lapsed", application=key.group, instance=key.instance_id)
+        except StoreUnavailable as error:
+            log.warning("lapsed lease kept", application=key.group, instance=key.instance_id, reason=str(error))
+
+    async def _tell_forever(self) -> None:
+        while True:
+            await asyncio.sleep(RENEWALS_TOLD_EVERY_S)
+            await self.tell_renewals()
+
+    async def tell_renewals(self) -> None:
+        """Tell the store which leases were renewed. Of one that it does not hold, the next renewal is refused."""
+        untold, self._untold = self._untold, {}
+        leases = list(untold.items())
+        for start in range(0, len(leases), RENEWALS_A_BATCH):
+            batch = leases[start : start + RENEWALS_A_BATCH]
+            now_s = self._lease_clock.now_s()
+            try:
+                unknown = await self._store.renew({key: lease.remaining_ms(now_s) for key, lease in batch})
+            except StoreUnavailable:
+                self._untold = dict(leases[start:]) | self._untold
+                return
+            for key in unknown:
+                untold[key].disowned = True
+
+
+class _Turns:
+    """One writer at a time for each key; strangers never wait for each other."""
+
+    def __init__(self) -> None:
+        self._locks: dict[Hashable, tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def of(self, key: Hashable) -> AsyncIterator[None]:
+        lock, users = self._locks.get(key, (None, 0))
+        lock = lock or asyncio.Lock()
+        self._locks[key] = lock, users + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            _, users = self._locks[key]
+            if users == 1:
+                del self._locks[key]
+            else:
+                self._locks[key] = lock, users - 1
