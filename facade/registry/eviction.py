@@ -122,8 +122,7 @@ class _Guard:
         return Renewals(self._leases, self._expected_a_minute, self.renewals.last_minute(now_s))
 
     def _is_on(self, now_s: float) -> bool:
-        """Protection ends by itself: whoever has not come back by then is gone, and the survivors are the new normal.
-        """
+        """Protection ends by itself: who has not come back by then is gone, and the survivors are the new normal."""
         return self._on_since_s is not None and now_s - self._on_since_s < self._policy.protection_limit_s
 
     def _text(self, figures: Renewals, threshold: int, ends_in_s: float | None) -> str:
@@ -133,6 +132,7 @@ class _Guard:
         if ends_in_s is None:
             return f"Lapsed leases end: {arithmetic}, or too few instances to tell."
         return (
-            f"Lapsed leases are kept: {arithmetic}. More likely the network is broken than {len(self.lapsed)} instances.
-            " f"If they do not come back, protection ends by itself in {int(ends_in_s)} s."
+            f"Lapsed leases are kept: {arithmetic}. "
+            f"More likely the network is broken than {len(self.lapsed)} instances. "
+            f"If they do not come back, protection ends by itself in {int(ends_in_s)} s."
         )

@@ -75,9 +75,9 @@ class Wheel:
         self._second = int(now_s)
 
     def add(self, lease: Lease) -> None:
-        # A deadline beyond one turn of the wheel is looked at once a turn and put back. One already past is due at
-        # once. second = min(max(int(lease.deadline_s), self._second), self._second + SLOTS - 1) self._slots[second %
-        # SLOTS].append(lease)
+        # A deadline beyond one turn of the wheel is looked at once a turn and put back; one that is past is due at once.
+        second = min(max(int(lease.deadline_s), self._second), self._second + SLOTS - 1)
+        self._slots[second % SLOTS].append(lease)
 
     def lapsed(self, now_s: float) -> Iterator[Lease]:
         """Leases whose deadline has passed, each once: the caller ends them or adds them again."""

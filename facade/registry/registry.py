@@ -194,7 +194,7 @@ class Registry:
         return lease
 
     def _begin_anew(self, key: InstanceKey) -> None:
-        """A registration begins a new lease, also when it changes nothing. It is no renewal: it lasts its first term."""
+        """A registration begins a new lease, also when it changes nothing. No renewal: it lasts its first term."""
         old = self.catalogue.leases.get(key)
         if old is None:  # ended by a commit that followed at once
             return
