@@ -7,8 +7,8 @@
 `facade`, `account_server` and so on say what to run, building it first where that is needed; `Processes` runs it.
 Everything listens on loopback. What stands in a person's way is a `PeerError`: one line, no traceback needed.
 
-Builds are kept outside the checkout, under ${PEERS_HOME:-${XDG_CACHE_HOME:-~/.cache}/registry-facade-peers}, by a hash of
-what they are made from. The folder may be removed at any time.
+Builds are kept outside the checkout, in ${PEERS_HOME:-${XDG_CACHE_HOME:-~/.cache}/registry-facade-peers}, each under a
+hash of what it is made from. The folder may be removed at any time.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class PeerError(Exception):
     """A program cannot be built or does not start. The message is one line for a person."""
 
 
-class ToolMissing(PeerError):
+class MissingToolError(PeerError):
     """A tool is not on this machine. The message says how to get it."""
 
 
@@ -154,10 +154,10 @@ def etcd(port: int) -> Program:
 
 
 def servicecenter(port: int, etcd_url: str) -> Program:
-    """A real ServiceCenter over an etcd, which must run by then. No registry has it: SERVICECENTER_BIN names the binary."""
+    """A real ServiceCenter over an etcd that runs. No registry has it, so SERVICECENTER_BIN names the binary."""
     binary = os.environ.get("SERVICECENTER_BIN", "")
     if not os.access(binary, os.X_OK) or not Path(binary).is_file():
-        raise ToolMissing(
+        raise MissingToolError(
             f"SERVICECENTER_BIN names no executable ({binary!r}): put the path of an Apache ServiceCenter there"
         )
     conf = {
@@ -188,6 +188,7 @@ class Running:
         self.name = program.name
         self.url = program.url
         self.log = log
+        self.pid = process.pid
         self._process = process
 
     def stop(self) -> None:
@@ -269,24 +270,24 @@ def _tool(command: str) -> str:
     what, package = _TOOLS[command]
     found = shutil.which(command)
     if found is None:
-        raise ToolMissing(f"{what} is missing: '{command}' is not on the PATH (Debian: apt-get install {package})")
+        raise MissingToolError(f"{what} is missing: '{command}' is not on the PATH (Debian: apt-get install {package})")
     return found
 
 
 def _maven_build(name: str) -> Path:
     java, maven = _tool("java"), _tool("mvn")
     version = subprocess.run([java, "-version"], capture_output=True, text=True, check=True).stderr
-    return _built(name, f"{name}.jar", [maven, "-B", "-q", "-Dpeers.out={out}", "package"], version)
+    return built(name, f"{name}.jar", [maven, "-B", "-q", "-Dpeers.out={out}", "package"], version)
 
 
 def _go_build(name: str) -> Path:
     go = _tool("go")
     version = subprocess.run([go, "version"], capture_output=True, text=True, check=True).stdout
-    return _built(name, name, [go, "build", "-trimpath", "-o", f"{{out}}/{name}", "."], version)
+    return built(name, name, [go, "build", "-trimpath", "-o", f"{{out}}/{name}", "."], version)
 
 
-def _built(name: str, artifact: str, command: Sequence[str], tool_version: str) -> Path:
-    """Where the artifact stands, built if no build of these very sources is kept. `{out}` is the build's own directory."""
+def built(name: str, artifact: str, command: Sequence[str], tool_version: str) -> Path:
+    """Where the artifact stands, built unless a build of the same sources is kept. The command builds into `{out}`."""
     kept = _builds() / name / _digest(SOURCES / name, tool_version)
     if (kept / artifact).is_file():
         return kept / artifact
