@@ -1,4 +1,4 @@
-"""Records in memory, gone when the process ends: for trying things out, for tests, and where clients register anew anyway."""
+"""Records in memory, gone when the process ends: to try things out, and where clients register anew anyway."""
 
 from __future__ import annotations
 
