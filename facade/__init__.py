@@ -2,3 +2,5 @@
 
 Start reading at `server.py`, which builds every part and hands each what it needs.
 """
+
+__version__ = "0.1.0"

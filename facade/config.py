@@ -232,7 +232,7 @@ def shown(value: object) -> str:
             return str(value).lower()
         case frozenset():
             return ",".join(sorted(value))
-        case tuple() if not isinstance(value, Address):
+        case tuple() | list() if not isinstance(value, Address):
             return ",".join(map(str, value))
         case str() if "://" in value and "@" in value:
             userinfo, at, rest = urlsplit(value).netloc.rpartition("@")
