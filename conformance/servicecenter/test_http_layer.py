@@ -194,13 +194,7 @@ def test_015_016_domains_and_projects_do_not_see_each_other(sc: ServiceCenter, a
         else ServiceCenter(sc.url, sc.kind, project=unique("project"))
     )
     elsewhere.create_service(app, "secret")
-    asked: dict[str, Any] = {
-        "type": "microservice",
-        "appId": app,
-        "serviceName": "secret",
-        "version": "1.0.0",
-        "env": "development",
-    }
+    key: dict[str, Any] = {"appId": app, "serviceName": "secret", "version": "1.0.0", "env": "development"}
 
     assert_refused(sc.get("existence", type="microservice", **key), 400012)
     assert elsewhere.get("existence", type="microservice", **key).status == 200
