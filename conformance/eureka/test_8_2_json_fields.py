@@ -1,4 +1,4 @@
-"""Registration as JSON: which values are taken, and what becomes of them (cases 40, 43-62; 52 and 56 in test_8_2_poison.py)."""
+"""Registration as JSON: which values are taken (cases 40, 43-62; 52 and 56 in test_8_2_poison.py)."""
 
 from __future__ import annotations
 

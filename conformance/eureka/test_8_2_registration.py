@@ -17,20 +17,9 @@ Expected = Callable[..., Any]
 
 # The order in which the original writes an instance; keys without a value are left out.
 KEY_ORDER = [
-    *(
-        "instanceId",
-        "hostName",
-        "app",
-        "ipAddr",
-        "sid",
-        "status",
-        "overriddenStatus",
-        "port",
-        "securePort",
-        "countryId",
-    ),
-    *("dataCenterInfo", "leaseInfo", "metadata", "appGroupName", "homePageUrl", "statusPageUrl", "healthCheckUrl"),
-    *("secureHealthCheckUrl", "vipAddress", "secureVipAddress", "isCoordinatingDiscoveryServer"),
+    *("instanceId", "hostName", "app", "ipAddr", "sid", "status", "overriddenStatus", "port", "securePort"),
+    *("countryId", "dataCenterInfo", "leaseInfo", "metadata", "appGroupName", "homePageUrl", "statusPageUrl"),
+    *("healthCheckUrl", "secureHealthCheckUrl", "vipAddress", "secureVipAddress", "isCoordinatingDiscoveryServer"),
     *("lastUpdatedTimestamp", "lastDirtyTimestamp", "actionType", "asgName"),
 ]
 EVERY_OPTIONAL = {
