@@ -114,7 +114,11 @@ def show(loaded: Loaded) -> None:
 @config_app.command()
 @takes_settings
 def check(loaded: Loaded) -> None:
-    """Say whether the settings are good, without starting anything."""
+    """Say whether the settings are good, without starting or opening anything."""
+    from facade.clock import SystemClock
+    from facade.stores.urls import open_store
+
+    open_store(loaded.settings.store, loaded.settings.data_dir, SystemClock())
     stated = sum(not origin.startswith("default") for origin in loaded.origins.values())
     print(f"The settings are good: {stated} stated, {len(KNOBS) - stated} left at their defaults.")
 

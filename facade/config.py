@@ -25,7 +25,6 @@ from facade.errors import StartRefused
 
 ENV_PREFIX = "REGISTRY_FACADE_"
 CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
-STORE_FILE = "registry.sqlite"
 
 
 class Address(NamedTuple):
@@ -86,7 +85,7 @@ class Settings:
 
     store: Annotated[
         str,
-        Knob("URL", f"where registrations live; 'sqlite:///' alone is {STORE_FILE} in data_dir", "one node, no set-up"),
+        Knob("URL", "where registrations live; sqlite:/// alone is a file in data_dir", "one node, no set-up"),
     ] = "sqlite:///"
     listen: Annotated[
         tuple[Address, ...],
@@ -173,11 +172,6 @@ class Settings:
         Literal["auto", "text", "json"],
         Knob("form", "of log lines; auto is text on a terminal, else JSON", "ours"),
     ] = "auto"
-
-    def __post_init__(self) -> None:
-        # One default hangs on another knob: whoever reads `store` finds the whole URL.
-        if self.store == "sqlite:///":
-            object.__setattr__(self, "store", f"sqlite:///{self.data_dir.absolute() / STORE_FILE}")
 
 
 KNOBS: Mapping[str, Knob] = {
@@ -307,8 +301,6 @@ def _refuse_unfit(name: str, value: object) -> None:
     knob = KNOBS[name]
     if value in ("", ()):
         raise ValueError("it should not be empty")
-    if name == "store" and "://" not in str(value):
-        raise ValueError("it should be a URL, as memory:// or sqlite:///registry.sqlite")
     if isinstance(value, float | int) and not knob.least <= value <= knob.most:  # NaN is refused, too
         limit = f" and at most {knob.most:g}" if knob.most < inf else ""
         raise ValueError(f"it should be at least {knob.least:g}{limit}")
