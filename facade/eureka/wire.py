@@ -20,7 +20,7 @@ BATCH_MAX_BYTES = 8 * 1024 * 1024
 
 
 class RegistrationRefused(FacadeError):
-    """The document is well formed, but no client could use such an instance. The text is the original's, to the letter."""
+    """Well formed, but no client could use such an instance. The text is the original's, to the letter."""
 
 
 class BadQuery(FacadeError):
@@ -232,7 +232,7 @@ _STATUSES: dict[type[FacadeError], int] = {
 def encode_refusal(error: FacadeError, read_as: Format | None = None) -> Refusal:
     """Status and body for a fact that went wrong.
 
-    Bodies are empty but for 400s: Netflix's own clients try to read a body that comes with a 404 on their renewal, fail,
+    Bodies are empty but for 400s: Netflix's clients try to read the body of a 404 on their renewal, fail,
     and never register again.
     """
     if isinstance(error, RegistrationRefused):
