@@ -132,6 +132,21 @@ def set_up(home: Path, ports: Ports, order: Sequence[str] = CLIENTS, hello_app: 
         stage.say("everything stops")
 
 
+def each_protocol_lists_both(stage: Stage) -> None:
+    """In the full lists that dashboards and people read; ServiceCenter may list more, such as itself."""
+    apps = stage.http.get(f"{stage.eureka}/apps").raise_for_status().json()["applications"]["application"]
+    services = stage.http.get(f"{stage.servicecenter}/v4/default/registry/microservices").raise_for_status().json()
+    in_eureka = sorted(app["name"] for app in apps)
+    in_servicecenter = sorted(service["serviceName"] for service in services["services"])
+
+    _require(
+        in_eureka == sorted(["ACCOUNT-SERVER", stage.hello_name.upper()]),
+        f"Eureka lists {in_eureka}, not account-server and {stage.hello_name}",
+    )
+    _require(set(CLIENTS) <= set(in_servicecenter), f"ServiceCenter lists {in_servicecenter}, not both clients")
+    stage.say(f"Eureka lists {', '.join(in_eureka)}; ServiceCenter lists {', '.join(in_servicecenter)}")
+
+
 def service_ids_are_those_of_a_real_servicecenter(stage: Stage) -> None:
     """As the guide's log shows them; hello-server's is another when its app is another."""
     for app, name in (("eureka", "account-server"), (stage.hello_app, "hello-server")):
@@ -241,6 +256,7 @@ def a_killed_client_leaves_both_views(stage: Stage) -> None:
 
 
 CHAPTERS: Sequence[Callable[[Stage], None]] = (
+    each_protocol_lists_both,
     service_ids_are_those_of_a_real_servicecenter,
     each_client_sees_the_other,
     the_guides_login_is_welcomed,
