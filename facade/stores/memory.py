@@ -40,7 +40,7 @@ class MemoryStore:
         return {key for key in remaining_ms if key not in self._records}
 
     def health(self) -> StoreHealth:
-        return StoreHealth(True, f"In memory: {len(self._records)} records, which end with this process.")
+        return StoreHealth(True, f"In memory, records: {len(self._records)}; they end with this process.")
 
     async def close(self) -> None:
         self._follower = None

@@ -91,10 +91,10 @@ class SqliteStore:
         return {key for key in remaining_ms if key not in self._held}
 
     def health(self) -> StoreHealth:
-        place = f"SQLite at {self._path}: {len(self._held)} records"
+        place = f"SQLite at {self._path}, records: {len(self._held)}"
         if self._trouble is not None:
-            return StoreHealth(False, f"{place}. Writes are refused, {self._trouble}; renewals and reads go on.")
-        return StoreHealth(True, f"{place}, each on disk before its write is answered.")
+            return StoreHealth(False, f"{place}; writes are refused: {self._trouble}; renewals and reads go on.")
+        return StoreHealth(True, f"{place}; each is on disk before its write is answered.")
 
     async def close(self) -> None:
         self._follower = None

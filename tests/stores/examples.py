@@ -1,0 +1,74 @@
+"""Records to keep: one of each kind, every field filled with something that is easily lost on the way."""
+
+from facade.registry.model import (
+    ConsumerId,
+    DataCentre,
+    Dependencies,
+    FaceId,
+    FaceInUse,
+    Instance,
+    InstanceKey,
+    LeaseTerms,
+    Microservice,
+    Origin,
+    Record,
+    Schema,
+    SchemaId,
+    ServiceId,
+    ServiceKey,
+    Space,
+    Status,
+    Tenant,
+)
+
+SHOP = ServiceKey("default", "default", "", "shop", "orders", "1.2.3")
+ORDERS = ServiceId(Tenant(), "0123456789abcdef")
+
+ONE_OF_EACH: tuple[Record, ...] = (
+    Instance(
+        key=InstanceKey(Origin.EUREKA, Space("default", "prj", "test"), "ORDERS", "orders:é:8080"),
+        application="ORDERS",
+        service=SHOP,
+        portable_id="d41d8cd98f00b204",
+        host="orders.example",
+        endpoints=("rest://10.0.0.2:8080?sslEnabled=true", "rest://10.0.0.1:8080", "rest://10.0.0.1:8080"),
+        metadata={"zone": "b", "a": "", "": "\0 ✓ 😀"},
+        data_centre=DataCentre("dc", "region", "zone"),
+        status=Status.OUT_OF_SERVICE,
+        reported=Status.UP,
+        override=Status.OUT_OF_SERVICE,
+        lease=LeaseTerms(30_000, 90_000, 180_000),
+        dirty_ms=2**63 - 1,
+        registered_ms=1,
+        updated_ms=2,
+        source_address="::1",
+        native=b'{"raw":"\xff\x00"}',
+    ),
+    Microservice(
+        key=ORDERS,
+        name=SHOP,
+        alias="orders@shop",
+        properties={"p": "1"},
+        tags={"t": "2"},
+        schemas=("b", "a"),
+        registered_ms=3,
+        updated_ms=4,
+        native=b"{}",
+    ),
+    Schema(key=SchemaId(ORDERS, "api"), text="swagger: '2.0'\n" * 1000, summary="abc"),
+    Dependencies(key=ConsumerId(ORDERS), providers=(SHOP.unversioned, SHOP.unversioned)),
+    FaceInUse(key=FaceId(SHOP.unversioned), application_space=Space(), application="ORDERS", version="0.0.1"),
+)
+
+
+def instance(name: str, **fields: object) -> Instance:
+    """A small instance; `fields` as in the model."""
+    given = {
+        "key": InstanceKey(Origin.EUREKA, Space(), "ORDERS", name),
+        "application": "ORDERS",
+        "service": SHOP,
+        "portable_id": name,
+        "host": "orders.example",
+        "lease": LeaseTerms(30_000, 90_000, 180_000),
+    }
+    return Instance(**{**given, **fields})  # type: ignore[arg-type]
