@@ -84,26 +84,26 @@ class Faces:
 
     def instances(self, service_id: ServiceId) -> View | None:
         """What is found under one id: one version of a service, or a face. None when the id means nothing."""
-        service = self._catalogue.service(service_id)
-        if service is not None:
-            name = service.name.unversioned
-            application = self._merged_application(name) if service is self._newest(name) else None
-            return self._view(name, (service,), application)
         face = self.face(service_id)
-        return self._view(face.key.unversioned, (), self._application(face.key.unversioned)[1]) if face else None
+        if face is None:
+            return None
+        services = (face.service,) if face.service is not None else ()
+        return self._view(face.key.unversioned, services, self._behind(face))
 
     def instance(self, service_id: ServiceId, portable_id: str) -> Shown | None:
         """One instance of a service or face, by the ids that its consumers see."""
-        service = self._catalogue.service(service_id)
-        if service is not None:
-            key = InstanceKey(Origin.SERVICECENTER, service.name.space, service_id.service_id, portable_id)
+        face = self.face(service_id)
+        if face is None:
+            return None
+        if face.service is not None:
+            key = InstanceKey(Origin.SERVICECENTER, face.key.space, face.service_id, portable_id)
             native = self._catalogue.instance(key)
             if native is not None:
-                return Shown(native, service.name, service_id.service_id)
+                return Shown(native, face.key, face.service_id)
         foreign = self._catalogue.portable(service_id.tenant, portable_id)
-        if foreign is None:
+        if foreign is None or self._behind(face) != (foreign.key.space, foreign.application):
             return None
-        return next((shown for _, shown in self.names_of(foreign) if shown.service_id == service_id.service_id), None)
+        return Shown(foreign, face.key, face.service_id)
 
     def face(self, service_id: ServiceId) -> Face | None:
         """The identity behind an id, registered or implied."""
@@ -206,6 +206,13 @@ class Faces:
                 return name, (space, application)
         face = self._catalogue.face_in_use(name)
         return name, (face.application_space, face.application) if face is not None else None
+
+    def _behind(self, face: Face) -> ApplicationKey | None:
+        """The application whose instances are shown under a face: a service must be the newest one to get them (N8)."""
+        name = face.key.unversioned
+        if face.service is None:
+            return self._application(name)[1]
+        return self._merged_application(name) if face.service is self._newest(name) else None
 
     def _merged_application(self, name: ServiceName) -> ApplicationKey | None:
         return self._application(name)[1] if self._is_merged(name) else None

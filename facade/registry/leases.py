@@ -75,7 +75,7 @@ class Wheel:
         self._second = int(now_s)
 
     def add(self, lease: Lease) -> None:
-        # A deadline beyond one turn of the wheel is looked at once a turn and put back; one that is past is due at once.
+        # Beyond one turn of the wheel: looked at once a turn and put back. Already past: due at once.
         second = min(max(int(lease.deadline_s), self._second), self._second + SLOTS - 1)
         self._slots[second % SLOTS].append(lease)
 
