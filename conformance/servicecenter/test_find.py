@@ -71,7 +71,7 @@ def test_107_a_service_without_instances_is_found_empty(sc: ServiceCenter, shop:
 
     assert_json(answer, {})
     assert answer.revision == sc.expected(
-        ours=sc.find(shop.app, "cons").revision, real="97784746be9a2d00f08bc72fe1ce5ff8c7d07ffe"
+        ours=sc.find(shop.app, "prov").revision, real="97784746be9a2d00f08bc72fe1ce5ff8c7d07ffe"
     )
     assert sc.find(shop.app, "prov", rev=answer.revision).status == 304
 
