@@ -7,10 +7,10 @@ to every reader, all before the caller is answered. Renewals touch memory only; 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from contextlib import asynccontextmanager
 
-import structlog
 from msgspec.structs import replace
 
 from facade.clock import Clock
@@ -28,7 +28,7 @@ from facade.registry.store import Commit, Put, Remove, Store, StoreHealth, Write
 RENEWALS_TOLD_EVERY_S = 0.1
 RENEWALS_A_BATCH = 500
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 
 class Registry:
@@ -220,9 +220,9 @@ class Registry:
                 # It may have renewed, left or come back while earlier ones were being written.
                 if not lease.ended and lease.deadline_s <= self._lease_clock.now_s():
                     await self._store.write([Remove(key, Cause.LAPSED)])
-                    log.info("lease lapsed", application=key.group, instance=key.instance_id)
+                    log.info("lease lapsed application=%s instance=%s", key.group, key.instance_id)
         except StoreUnavailable as error:
-            log.warning("lapsed lease kept", application=key.group, instance=key.instance_id, reason=str(error))
+            log.warning("lapsed lease kept application=%s instance=%s reason=%s", key.group, key.instance_id, error)
 
     async def _tell_forever(self) -> None:
         while True:
