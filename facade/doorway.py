@@ -215,8 +215,6 @@ class Doorway(HttpToolsProtocol):
         head = data[at:end]
         if head.count(b"\r\n") > self.limits.fields:
             raise RefusedError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too many header fields")
-        if b"\r\n " in head or b"\r\n\t" in head:
-            raise RefusedError(HTTPStatus.BAD_REQUEST, "folded header field")
         if b"upgrade" in head.lower():
             head = FOREIGN_UPGRADE.sub(b"", head)
         self.is_head_whole = True

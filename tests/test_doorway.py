@@ -98,6 +98,7 @@ def serving(limits: Limits, loop: str = "uvloop") -> Iterator[Server]:
         ws_per_message_deflate=False,
         log_config=None,
         access_log=False,
+        timeout_keep_alive=0,  # the doorway's own idle time holds
         timeout_graceful_shutdown=1,
     )
     runner = uvicorn.Server(config)
@@ -272,7 +273,7 @@ REFUSED = [
     pytest.param(b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000_000, 431, id="20 MB head"),
     pytest.param(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 100_000 + b"\r\n", 431, id="100 000 fields"),
     pytest.param(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 101 + b"\r\n", 431, id="101 fields"),
-    pytest.param(b"GET / HTTP/1.1\r\nX:" + b"y" * 65_521 + b"\r\n\r\n", 431, id="a head one byte too long"),
+    pytest.param(b"GET / HTTP/1.1\r\nX:" + b"y" * 65_519 + b"\r\n\r\n", 431, id="a head one byte too long"),
     pytest.param(b"GET /" + b"x" * 1_000_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431, id="1 MB URL"),
     pytest.param(b"POST / HTTP/1.1\r\nContent-Length: 4194305\r\n\r\n", 413, id="Content-Length one too high"),
     pytest.param(b"POST / HTTP/1.1\r\nContent-Length: 100000000\r\n\r\n" + b"x" * 9_000_000, 413, id="a large body"),
@@ -330,6 +331,35 @@ def test_pipelining_without_end_is_cut_short(server: Server) -> None:
     assert answers.endswith(b"Connection: close\r\n\r\n")
 
 
+def test_a_body_that_grows_too_large_behind_its_answer_gets_no_second_one(server: Server) -> None:
+    with closing(server.connect()) as peer:
+        peer.sendall(b"POST /early HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert status(read_head(peer)) == 200
+        with suppress(BrokenPipeError, ConnectionResetError):
+            peer.sendall(b"500000\r\n" + b"x" * 0x500000)
+
+        assert read_to_end(peer) == b""
+
+
+def test_who_is_refused_may_finish_speaking(server: Server) -> None:
+    """A reset at once could take the answer with it."""
+    with closing(server.connect()) as peer:
+        peer.sendall(b"POST / HTTP/1.1\r\nContent-Length: 100000000\r\n\r\n")
+        assert is_refusal(read_to_end(peer), 413)
+        before = server.bytes_taken
+        peer.sendall(b"still speaking")
+        wait_until(lambda: server.bytes_taken == before + len(b"still speaking"))
+
+
+@pytest.mark.usefixtures("quick_sweeps")
+def test_who_is_refused_and_stays_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doorway_module, "LINGER_S", 0.05)
+    with serving(ROOMY) as server, closing(server.connect()) as peer:
+        peer.sendall(b"nonsense\r\n\r\n")
+        assert is_refusal(read_to_end(peer), 400)
+        wait_until(lambda: server.inside() == 0)
+
+
 # Malformed, or meant to be read in two ways
 
 
@@ -343,6 +373,7 @@ MALFORMED = {
     "xchunked": b"POST / HTTP/1.1\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
     "chunked is not last": b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
     "a folded field": b"GET / HTTP/1.1\r\nX: a\r\n b\r\n\r\n",
+    "a field folded by a tab": b"GET / HTTP/1.1\r\nX: a\r\n\tb\r\n\r\n",
     "a blank before the colon": b"GET / HTTP/1.1\r\nHost : x\r\n\r\n",
     "bare line feeds": b"GET / HTTP/1.1\nHost: x\n\n",
     "one bare line feed": b"GET / HTTP/1.1\nHost: x\r\n\r\n",
@@ -359,6 +390,14 @@ MALFORMED = {
 @pytest.mark.parametrize("kind", MALFORMED)
 def test_malformed_requests_are_refused(server: Server, kind: str) -> None:
     assert is_refusal(server.ask(MALFORMED[kind]), 400)
+
+
+def test_a_request_that_turns_out_malformed_is_answered_once(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """Its handler, already called, is told that the peer is gone, and what it answers is dropped."""
+    answer = server.ask(b"POST /early HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+
+    assert is_refusal(answer, 400)
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 def test_a_request_behind_a_chunked_body_is_not_read(server: Server) -> None:
@@ -386,19 +425,21 @@ def test_a_malformed_request_does_not_take_the_answer_of_the_one_before_it(serve
 @pytest.mark.parametrize(
     ("beginning", "expected"),
     [
-        pytest.param(b"", b"", id="silent"),
-        pytest.param(b"GET / HTTP/1.1\r\nX: ", b"408", id="head"),
-        pytest.param(b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nx", b"408", id="body"),
-        pytest.param(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nx", b"408", id="chunk"),
-        pytest.param(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"200", id="idle"),
-        pytest.param(b"POST /early HTTP/1.1\r\nContent-Length: 9\r\n\r\nx", b"200", id="body of an answered request"),
-        pytest.param(b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HT", b"200", id="second head"),
-        pytest.param(b"\r\n\r\n", b"", id="blank lines"),
+        pytest.param(b"", [], id="silent"),
+        pytest.param(b"GET / HTTP/1.1\r\nX: ", [408], id="head"),
+        pytest.param(b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nx", [408], id="body"),
+        pytest.param(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nx", [408], id="chunk"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", [200], id="idle"),
+        pytest.param(b"POST /early HTTP/1.1\r\nContent-Length: 9\r\n\r\nx", [200], id="body of an answered request"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n\r\n", [200], id="idle after a blank line"),
+        pytest.param(b"\r\n\r\n", [], id="blank lines"),
     ],
 )
-def test_slow_peers_are_left(beginning: bytes, expected: bytes, loop: str) -> None:
+def test_slow_peers_are_left(beginning: bytes, expected: list[int], loop: str) -> None:
     with serving(replace(ROOMY, head_s=0.1, body_s=0.1, idle_s=0.1), loop) as server:
-        assert server.ask(beginning)[9:12] == expected
+        answers = server.ask(beginning)
+
+    assert [int(number) for number in re.findall(rb"HTTP/1.1 (\d+)", answers)] == expected
 
 
 @pytest.mark.usefixtures("quick_sweeps")
@@ -461,10 +502,14 @@ def test_refusals_are_told_in_one_line(caplog: pytest.LogCaptureFixture) -> None
         for _ in range(50):
             server.ask(b"nonsense\r\n\r\n")
         wait_until(lambda: sum(times for _, _, times, _ in told()) == 50)
+        server.ask(b"POST / HTTP/1.1\r\nContent-Length: 100000000\r\n\r\n")
+        wait_until(lambda: len(told()) > 0 and told()[-1][0] == 413)
 
     assert {(status, reason, address) for status, reason, _, address in told()} == {
-        (400, "malformed request", "127.0.0.1")
+        (400, "malformed request", "127.0.0.1"),
+        (413, "body too large", "127.0.0.1"),
     }
+    assert sum(times for _, _, times, _ in told()) == 51
 
 
 def test_a_uvicorn_with_other_internals_is_not_served_with(monkeypatch: pytest.MonkeyPatch) -> None:
