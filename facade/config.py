@@ -267,7 +267,7 @@ def _refuse_unknown(names: Iterable[str], known: Iterable[str], where: str) -> N
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]}?" if close else "`registry-facade config show` lists those there are"
-            raise StartRefused(f"unknown setting {name} {where}: {hint}")
+            raise StartRefused(f"unknown setting {name!r} {where}: {hint}")
 
 
 def _checked(name: str, value: object, origin: str) -> object:

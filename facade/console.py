@@ -32,10 +32,13 @@ def set_up_logging(settings: Settings) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=not is_text),
     ]
+    # Tracebacks are plain ones: structlog's own show the values of variables, secrets among them.
+    plain = structlog.dev.plain_traceback
+    renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
     last: list[Processor] = (
-        [_without_control, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        [_without_control, renderer]
         if is_text
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
