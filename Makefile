@@ -1,0 +1,73 @@
+# `make` lists what there is. Every target sets up what it needs; a second run finds it done.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help serve test check conformance demo peers audit lock clean
+
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+# The first of these that is new enough and can make a virtual environment; PYTHON=... chooses another.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+# A lock file is installed once: its hash is in the name of the stamp.
+stamp = $(VENV)/installed-$(1)-$(shell cksum < requirements/$(1).txt | cut -d' ' -f1)
+RUNTIME := $(call stamp,runtime)
+DEV := $(call stamp,dev)
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo 'ARGS="..." goes to the command behind a target: make serve ARGS="--listen 127.0.0.1:9000"'
+
+serve: $(RUNTIME) ## run the server
+	@exec $(RUN) -m facade serve $(ARGS)
+
+test: $(DEV) ## run the unit tests
+	$(RUN) -m pytest $(ARGS)
+
+check: $(DEV) ## lint, formatting, types, and which room may import which
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy --strict facade
+	$(VENV)/bin/lint-imports --no-cache
+
+conformance: $(DEV) peers ## ask our server, and the real ones at hand, what the protocols promise
+	$(RUN) -m pytest conformance $(ARGS)
+	@if command -v java >/dev/null && command -v mvn >/dev/null; then set -x; $(RUN) -m pytest conformance/eureka --eureka-kind real $(ARGS); \
+	else echo 'not asked: the real Eureka server, which needs a JDK 17 and Maven'; fi
+	@if [[ -n "$${SERVICECENTER_URL:-}" ]]; then set -x; \
+	$(RUN) -m pytest conformance/servicecenter --servicecenter "$$SERVICECENTER_URL" --servicecenter-kind real $(ARGS); \
+	else echo 'not asked: a real ServiceCenter; start one and name it with SERVICECENTER_URL'; fi
+
+demo: $(DEV) peers ## tell the guide's story with real clients of both protocols
+	$(RUN) -m conformance.demo $(ARGS)
+
+peers: ## install what builds the real servers and clients: JDK, Maven, Go
+	@.ci/tools
+
+audit: $(DEV) ## look for known holes in what we ship
+	$(VENV)/bin/pip-audit --require-hashes -r requirements/runtime.txt
+
+lock: $(DEV) ## choose the versions anew, within what pyproject.toml allows
+	$(VENV)/bin/uv pip compile pyproject.toml $(LOCK) -o requirements/runtime.txt
+	$(VENV)/bin/uv pip compile pyproject.toml $(LOCK) --group dev -c requirements/runtime.txt -o requirements/dev.txt
+
+# The files hold hashes and no address: they work with whichever registry a machine uses.
+LOCK := --upgrade --universal --python-version 3.11 --generate-hashes --quiet --custom-compile-command 'make lock'
+
+clean: ## remove what the targets above have made here
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	find facade conformance tests loadtests -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+$(RUN):
+	@[[ -n "$(PYTHON)" ]] || { echo 'Needed: Python 3.11 or newer with its venv module (Debian: apt-get install python3-venv)' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): | $(RUN)
+	$(RUN) -m pip install --quiet --require-hashes -r requirements/runtime.txt
+	@touch $@
+
+$(DEV): | $(RUN)
+	$(RUN) -m pip install --quiet --require-hashes -r requirements/dev.txt
+	@touch $@ $(RUNTIME)
