@@ -6,26 +6,18 @@ Where a case says that we mean to differ from the real server, it asserts ours o
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 
-import httpx
 import pytest
 
-START_WITHIN_S = 60.0
+from conformance.peers.processes import Processes, Running, facade
+
 # Waiting cases wait for the sweep and for nothing else; lapsed leases go although few instances renew here.
 FAST_SETTINGS: dict[str, object] = {"eviction_interval_s": 1, "self_preservation": False}
 
-_PROJECT = Path(__file__).resolve().parent.parent
+StartOurs = Callable[..., Running]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,26 +30,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--ports-from", type=int, metavar="PORT", help="give servers started here ports from PORT on (default: any)"
     )
-
-
-@dataclass(frozen=True)
-class Server:
-    """A server process that a fixture started; it stops it, too."""
-
-    url: str
-    pid: int
-
-    def pause(self) -> None:
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def resume(self) -> None:
-        os.kill(self.pid, signal.SIGCONT)
-
-    def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
-
-
-StartOurs = Callable[..., Server]
 
 
 @pytest.fixture(scope="session")
@@ -77,46 +49,28 @@ def free_port(request: pytest.FixtureRequest) -> Callable[[], int]:
 
 
 @pytest.fixture(scope="session")
-def start_ours(free_port: Callable[[], int]) -> Iterator[StartOurs]:
-    """`start_ours(setting=value, …)` starts a server of ours with an empty registry; all end with the session.
-
-    A setting becomes the environment variable REGISTRY_FACADE_<SETTING>.
-    """
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(**settings: object) -> Server:
-        port = free_port()
-        log = tempfile.TemporaryFile()  # noqa: SIM115 - stays open as long as the server writes to it
-        process = subprocess.Popen(
-            [sys.executable, "-m", "facade", "serve", "--store", "memory://", "--listen", f"127.0.0.1:{port}"],
-            cwd=_PROJECT,
-            env=os.environ | _as_environment(FAST_SETTINGS | settings),
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        started.append(process)
-        url = f"http://127.0.0.1:{port}"
-        if not _answers(f"{url}/healthz", process):
-            log.seek(0)
-            pytest.fail(f"our server did not start:\n{log.read().decode(errors='replace')[-4000:]}", pytrace=False)
-        return Server(url, process.pid)
-
-    yield start
-    for process in started:
-        process.terminate()
-    for process in started:
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=10)
-        process.kill()
-        process.wait()
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    """Runs the servers that this session starts, and stops them at its end."""
+    with Processes(tmp_path_factory.mktemp("servers")) as processes:
+        yield processes
 
 
 @pytest.fixture(scope="session")
-def shared_ours(start_ours: StartOurs) -> Callable[[], Server]:
-    """Our server for all suites of this session, started when first asked for."""
-    servers: list[Server] = []
+def start_ours(processes: Processes, free_port: Callable[[], int]) -> StartOurs:
+    """`start_ours(setting=value, …)` starts a server of ours with an empty registry."""
 
-    def shared() -> Server:
+    def start(**settings: object) -> Running:
+        return processes.start(facade([free_port()], _as_text(FAST_SETTINGS | settings)))
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def shared_ours(start_ours: StartOurs) -> Callable[[], Running]:
+    """Our server for all suites of this session, started when first asked for."""
+    servers: list[Running] = []
+
+    def shared() -> Running:
         if not servers:
             servers.append(start_ours())
         return servers[0]
@@ -131,7 +85,7 @@ def servicecenter_kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def servicecenter_url(request: pytest.FixtureRequest, shared_ours: Callable[[], Server]) -> str:
+def servicecenter_url(request: pytest.FixtureRequest, shared_ours: Callable[[], Running]) -> str:
     """Where the ServiceCenter under test answers, without a path."""
     given: str | None = request.config.getoption("--servicecenter")
     return given.rstrip("/") if given else shared_ours().url
@@ -143,19 +97,5 @@ def eureka_kind(request: pytest.FixtureRequest) -> str:
     return str(request.config.getoption("--eureka-kind"))
 
 
-def _as_environment(settings: dict[str, object]) -> dict[str, str]:
-    return {
-        f"REGISTRY_FACADE_{name.upper()}": str(value).lower() if isinstance(value, bool) else str(value)
-        for name, value in settings.items()
-    }
-
-
-def _answers(url: str, process: subprocess.Popen[bytes]) -> bool:
-    """Whether the process answers 200 there in time; False as soon as it has ended."""
-    give_up_at = time.monotonic() + START_WITHIN_S
-    while process.poll() is None and time.monotonic() < give_up_at:
-        with suppress(httpx.TransportError):
-            if httpx.get(url, timeout=2).status_code == 200:
-                return True
-        time.sleep(0.1)
-    return False
+def _as_text(settings: dict[str, object]) -> dict[str, str]:
+    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in settings.items()}

@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import httpx
 import pytest
 
-from conformance.conftest import Server, StartOurs
+from conformance.conftest import StartOurs
 from conformance.eureka.client import Eureka
 from conformance.eureka.differences import BY_CASE
+from conformance.peers.processes import Processes, Running
+from conformance.peers.processes import eureka as real_eureka
 
-_RUN_PEER = Path(__file__).resolve().parent.parent / "peers" / "eureka" / "run"
+# It starts in half the time with half the memory; what it answers does not depend on that.
+_QUICK_JVM = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -Xmx256m"}
 
 # Our settings, and the profile of the real server that means the same (peers/eureka/src/main/resources).
 _PROFILES: dict[tuple[str, object], str] = {
     ("eureka_read_gate_s", 600): "gated",
     ("eureka_disable_delta", True): "no-delta",
     ("eureka_sync_when_timestamp_differs", False): "timestamps-ignored",
-    ("eureka_expected_client_renewal_interval_s", 10): "ten-seconds",
+    ("eureka_delta_window_s", 2): "short-delta",
     ("self_preservation", True): "self-preserving",
     ("eviction_interval_s", 3600): "unswept",
 }
 
 T = TypeVar("T")
-ServerWith = Callable[..., Server]
+ServerWith = Callable[..., Running]
 
 
 @pytest.fixture(scope="session")
@@ -63,32 +64,22 @@ def refused(eureka_kind: str) -> Callable[[httpx.Response, int], None]:
 
 
 @pytest.fixture(scope="session")
-def start_real(free_port: Callable[[], int]) -> Iterator[Callable[[str], Server]]:
-    """`start_real(profiles)` starts the original, built when first needed; all end with the session."""
-    ports: list[int] = []
+def start_real(processes: Processes, free_port: Callable[[], int]) -> Callable[[str], Running]:
+    """`start_real(profiles)` starts the original, built when first needed."""
 
-    def start(profiles: str) -> Server:
-        port = free_port()
-        # Half a second sooner and half the memory; what the server answers does not depend on it.
-        environment = os.environ | {"JAVA_OPTS": "-XX:TieredStopAtLevel=1 -Xmx256m"}
-        started = subprocess.run(
-            [_RUN_PEER, str(port), profiles], env=environment, capture_output=True, text=True, check=False
-        )
-        if started.returncode != 0:
-            pytest.fail(f"the real server did not start:\n{started.stderr}", pytrace=False)
-        ports.append(port)
-        return Server(f"http://127.0.0.1:{port}", int(started.stdout))
+    def start(profiles: str) -> Running:
+        program = real_eureka(free_port(), profiles)
+        # Its page for people answers in every profile; the list of applications may be gated.
+        return processes.start(replace(program, ready="/", environment=_QUICK_JVM))
 
-    yield start
-    for port in ports:
-        subprocess.run([_RUN_PEER, "stop", str(port)], check=False)
+    return start
 
 
 @pytest.fixture(scope="session")
-def start_eureka(eureka_kind: str, start_ours: StartOurs, start_real: Callable[[str], Server]) -> ServerWith:
+def start_eureka(eureka_kind: str, start_ours: StartOurs, start_real: Callable[[str], Running]) -> RunningWith:
     """`start_eureka(setting=value, …)` starts an empty server of the kind under test."""
 
-    def start(**settings: object) -> Server:
+    def start(**settings: object) -> Running:
         if eureka_kind == "ours":
             return start_ours(**settings)
         return start_real(",".join(["conformance", *(_PROFILES[setting] for setting in settings.items())]))
@@ -97,11 +88,11 @@ def start_eureka(eureka_kind: str, start_ours: StartOurs, start_real: Callable[[
 
 
 @pytest.fixture(scope="session")
-def server_with(start_eureka: ServerWith) -> ServerWith:
+def server_with(start_eureka: ServerWith) -> RunningWith:
     """As `start_eureka`, but the same server is given to all who ask for the same settings: they leave it empty."""
-    servers: dict[frozenset[tuple[str, object]], Server] = {}
+    servers: dict[frozenset[tuple[str, object]], Running] = {}
 
-    def find_or_start(**settings: object) -> Server:
+    def find_or_start(**settings: object) -> Running:
         key = frozenset(settings.items())
         if key not in servers:
             servers[key] = start_eureka(**settings)
@@ -111,7 +102,7 @@ def server_with(start_eureka: ServerWith) -> ServerWith:
 
 
 @pytest.fixture(scope="session")
-def eureka_url(request: pytest.FixtureRequest, eureka_kind: str, shared_ours: Callable[[], Server]) -> str:
+def eureka_url(request: pytest.FixtureRequest, eureka_kind: str, shared_ours: Callable[[], Running]) -> str:
     """Where the Eureka server under test answers, without a path."""
     given: str | None = request.config.getoption("--eureka")
     if given:
@@ -137,11 +128,11 @@ def eureka(eureka_url: str, base: str) -> Iterator[Eureka]:
 
 
 @pytest.fixture
-def client_of() -> Iterator[Callable[[Server], Eureka]]:
+def client_of() -> Iterator[Callable[[Running], Eureka]]:
     """A client for a server with special settings; cleans up like `eureka`."""
     clients: list[Eureka] = []
 
-    def connect(server: Server) -> Eureka:
+    def connect(server: Running) -> Eureka:
         clients.append(Eureka(server.url))
         return clients[-1]
 
@@ -151,7 +142,7 @@ def client_of() -> Iterator[Callable[[Server], Eureka]]:
 
 
 @pytest.fixture
-def empty_eureka(eureka: Eureka, server_with: ServerWith, client_of: Callable[[Server], Eureka]) -> Eureka:
+def empty_eureka(eureka: Eureka, server_with: ServerWith, client_of: Callable[[Running], Eureka]) -> Eureka:
     """A server where nobody is registered: the one under test if that is so, else one started for it."""
     if not eureka.registry()["application"]:
         return eureka

@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
-from conformance.conftest import Server
 from conformance.eureka.client import COMPACT, DATA_CENTER_CLASS, JSON, Eureka, amazon, instances_of, registration
+from conformance.peers.processes import Running
 
 Expected = Callable[..., Any]
-ServerWith = Callable[..., Server]
+ServerWith = Callable[..., Running]
 
 
 @pytest.fixture(scope="module")

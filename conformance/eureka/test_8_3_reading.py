@@ -9,14 +9,14 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from conformance.conftest import Server
 from conformance.eureka.client import COMPACT, JSON, XML, Eureka, hash_of, instances_of
 from conformance.eureka.conftest import wait_until
+from conformance.peers.processes import Running
 
 Refused = Callable[[httpx.Response, int], None]
 Expected = Callable[..., Any]
-ServerWith = Callable[..., Server]
-ClientOf = Callable[[Server], Eureka]
+ServerWith = Callable[..., Running]
+ClientOf = Callable[[Running], Eureka]
 
 COMPACT_KEYS = [
     *("instanceId", "app", "ipAddr", "vipAddress", "secureVipAddress", "dataCenterInfo", "hostName", "status"),
@@ -196,7 +196,7 @@ def test_105_the_servers_own_status(eureka: Eureka, expected: Expected) -> None:
 
 
 def test_105_the_servers_own_status_when_it_knows_its_health(
-    eureka_kind: str, start_real: Callable[[str], Server], client_of: ClientOf
+    eureka_kind: str, start_real: Callable[[str], Running], client_of: ClientOf
 ) -> None:
     if eureka_kind == "ours":
         pytest.skip("our server always knows its health: the case before this one asks it")

@@ -9,13 +9,13 @@ from typing import Any
 import httpx
 import pytest
 
-from conformance.conftest import Server
 from conformance.eureka.client import JSON, REPLICATED, XML, Eureka
+from conformance.peers.processes import Running
 
 Refused = Callable[[httpx.Response, int], None]
 Expected = Callable[..., Any]
-ServerWith = Callable[..., Server]
-ClientOf = Callable[[Server], Eureka]
+ServerWith = Callable[..., Running]
+ClientOf = Callable[[Running], Eureka]
 
 NEWER = "?lastDirtyTimestamp=1001"
 EQUAL = "?lastDirtyTimestamp=1000"
