@@ -226,6 +226,7 @@ class _Database:
             stored: Revision = connection.execute("SELECT value FROM meta WHERE name = 'revision'").fetchone()[0]
             # Numbers follow the clock: readers that remember one from before a restart must never meet it again.
             self.revision = max(stored, self._clock.now_ms())
+            self._check(connection)
             return self._load(connection)
         except (sqlite3.Error, OSError) as error:
             self.close()
@@ -271,9 +272,14 @@ class _Database:
 
     def _create_file(self) -> None:
         """For its owner's eyes only. SQLite gives the write-ahead log the same mode."""
+        if self._path.parent.exists() and not self._path.parent.is_dir():
+            raise StartRefused(f"store {self._path}: {self._path.parent} is not a directory")
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(FileExistsError):
+        try:
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            if not os.access(self._path, os.R_OK | os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+                raise StartRefused(f"store {self._path}: {_NOT_ALLOWED}") from None
 
     def _connect(self) -> sqlite3.Connection:
         """Takes the file for this connection alone, for as long as it lives: a second server must not start on it."""
@@ -331,6 +337,12 @@ class _Database:
         _set_revision(connection, self.revision)
         connection.execute("COMMIT")
 
+    def _check(self, connection: sqlite3.Connection) -> None:
+        """What a damaged page would make us lose or find twice; the records' own bytes have their checksums."""
+        (report,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+        if report != "ok":
+            raise StartRefused(f"store {self._path}: {_DAMAGED} ({' '.join(report.split())})")
+
     def _load(self, connection: sqlite3.Connection) -> Sequence[Record]:
         # Nothing made here is garbage; the collector would look at all of it again and again, a third of the time.
         was_enabled = gc.isenabled()
@@ -344,9 +356,7 @@ class _Database:
     def _to_record(self, row: _Row) -> Record:
         number, key, _, _, checksum, body = row
         if crc32(body, crc32(key)) != checksum:
-            raise StartRefused(
-                f"store {self._path}: record {number} is damaged; put back a copy, or move the file away"
-            )
+            raise StartRefused(f"store {self._path}: {_DAMAGED} (record {number})")
         try:
             record: Record = _decode_record(body)
         except msgspec.DecodeError as error:
@@ -372,6 +382,8 @@ def _set_revision(connection: sqlite3.Connection, revision: Revision) -> None:
 
 
 _FULL = "there is no room left on its disk"
+_NOT_ALLOWED = "this user must be allowed to read and write it, and its directory"
+_DAMAGED = "the file is damaged; put back a copy, or move it away"
 
 
 def _is_full(error: BaseException) -> bool:
@@ -387,7 +399,7 @@ def _in_plain_words(error: Exception) -> str:
     if _is_full(error):
         return _FULL
     if isinstance(error, OSError):
-        return error.strerror or str(error)
+        return f"{error.strerror}: {error.filename}"
     match getattr(error, "sqlite_errorcode", 0) & 0xFF:
         case sqlite3.SQLITE_BUSY:
             return "in use by another process; stop that one, or give --store another path"
@@ -396,8 +408,8 @@ def _in_plain_words(error: Exception) -> str:
         case sqlite3.SQLITE_CANTOPEN:
             return "cannot be opened; it must be a file, and this user must be allowed to write in its directory"
         case sqlite3.SQLITE_READONLY:
-            return "this user must be allowed to write it"
+            return _NOT_ALLOWED
         case sqlite3.SQLITE_CORRUPT:
-            return "the file is damaged; put back a copy, or move it away"
+            return _DAMAGED
         case _:
             return str(error)

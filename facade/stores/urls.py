@@ -33,12 +33,13 @@ def open_store(url: str, data_dir: Path, clock: Clock) -> Store:
     if scheme in _LATER:
         raise StartRefused(f"store: {scheme}:// is not built yet; {_POSSIBLE}")
     if scheme not in ("memory", "sqlite"):
-        raise StartRefused(f"store: {scheme + '://' if scheme else 'no scheme'} is not known; {_POSSIBLE}")
+        what = f"{scheme}:// is not known" if scheme else "a URL is needed"
+        raise StartRefused(f"store: {what}; {_POSSIBLE}")
     if query or fragment:
         raise StartRefused(f"store: {scheme}:// takes no options after the path; {_POSSIBLE}")
     if scheme == "memory":
         return _memory(host + path, clock)
-    return _sqlite(url, host, unquote(path), data_dir, clock)
+    return _sqlite(host, unquote(path), data_dir, clock)
 
 
 def _memory(rest: str, clock: Clock) -> Store:
@@ -47,8 +48,8 @@ def _memory(rest: str, clock: Clock) -> Store:
     return MemoryStore(clock)
 
 
-def _sqlite(url: str, host: str, path: str, data_dir: Path, clock: Clock) -> Store:
-    if host or not url.startswith("sqlite:///"):
+def _sqlite(host: str, path: str, data_dir: Path, clock: Clock) -> Store:
+    if host or not path.startswith("/"):
         raise StartRefused(f"store: the path of sqlite:// starts with a third slash; {_POSSIBLE}")
     if "\0" in path:
         raise StartRefused(f"store: the path of sqlite:// holds a NUL; {_POSSIBLE}")
