@@ -6,10 +6,10 @@ import msgspec
 
 
 class Rendered(msgspec.Struct, frozen=True, kw_only=True):
-    """The body in one representation. `gzipped` is None for a body that is not worth it, or not asked for yet."""
+    """One document in one representation. Plain and gzipped are two of them, each made when somebody asks for it."""
 
     body: bytes
     content_type: str
-    gzipped: bytes | None = None
+    is_gzipped: bool = False
     revision: int = 0
     """The registry's revision that the body shows."""

@@ -28,6 +28,9 @@ _NOT_IN_SERVICE_NAME = re.compile(r"[^a-zA-Z0-9_\-.]")
 _DATA_CENTRE_WORD = re.compile(r"[A-Za-z0-9_.-]+")
 _UNROUTABLE = ("0.0.0.0", "::", "")  # noqa: S104  an address that only its owner can use
 
+_THE_REGISTRY_ITSELF = "SERVICECENTER"
+"""How a real ServiceCenter lists itself. Nobody calls it through a registry."""
+
 _decode_native = msgspec.json.Decoder(InstanceInfo).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -78,6 +81,17 @@ def to_instance(info: InstanceInfo, space: Space, policy: Policy, now_ms: int, s
         source_address=source_address,
         native=_to_native(info, instance_id),
     )
+
+
+def with_metadata(instance: Instance, changes: dict[str, str]) -> Instance:
+    """An instance with some metadata added or replaced; all else stays, also what follows from the other metadata."""
+    merged = instance.metadata | _without_reserved(changes)
+    if merged == instance.metadata:
+        return instance
+    if instance.key.origin is not Origin.EUREKA:
+        return replace(instance, metadata=merged)
+    rest = replace(_decode_native(instance.native), metadata=merged)
+    return replace(instance, metadata=merged, data_centre=_to_data_centre(rest))
 
 
 def natural_name(info: InstanceInfo) -> str:
@@ -206,6 +220,8 @@ class _Endpoint(NamedTuple):
 
 
 def _from_servicecenter(instance: Instance) -> InstanceInfo | None:
+    if instance.service.name == _THE_REGISTRY_ITSELF:
+        return None
     http = [endpoint for endpoint in map(_to_endpoint, instance.endpoints) if endpoint is not None]
     plain = next((endpoint for endpoint in http if not endpoint.is_secure), None)
     secure = next((endpoint for endpoint in http if endpoint.is_secure), None)

@@ -129,7 +129,8 @@ class BatchItem(msgspec.Struct, frozen=True, kw_only=True):
     instance_id: str | None = None
     last_dirty_ms: int | None = None
     overridden_status: Status = Status.UNKNOWN
-    status: str | None = None
+    status: Status | None = None
+    """None also for a word that Eureka does not know."""
     instance_info: InstanceInfo | None = None
 
 

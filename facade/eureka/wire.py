@@ -137,6 +137,11 @@ def inflated(body: bytes, most: int) -> bytes:
     return plain
 
 
+def is_xml(content_type: str | None) -> bool:
+    """Whether a refusal of the body is to be written as XML."""
+    return "xml" in (content_type or "")
+
+
 def decode_registration(body: bytes, body_format: Format, charset: str = "utf-8") -> InstanceInfo:
     """Read a registration. Raises MalformedDocument."""
     if body_format is Format.XML:
@@ -209,6 +214,33 @@ def registry_frame(variant: Variant, version: int, hash_code: str) -> Frame:
     return Frame(b"<applications>\n%b" % figures, b"</applications>")
 
 
+class StatusInfo(NamedTuple):
+    """What a server tells of itself, for people and scripts."""
+
+    general: dict[str, str]
+    application: dict[str, str]
+    own: InstanceInfo
+    is_healthy: bool
+
+
+def encode_status_info(asked: Format, info: StatusInfo) -> bytes:
+    """The one document whose XML is named after a Java class and has a misspelt element: scripts know it so."""
+    if asked is Format.JSON:
+        figures = wire_json.encode_object({"generalStats": info.general, "applicationStats": info.application})
+        healthy = b"true" if info.is_healthy else b"false"
+        return b'%b,"instanceInfo":%b,"healthy":%b}' % (figures[:-1], wire_json.encode_instance(info.own), healthy)
+    name = "com.netflix.eureka.util.StatusInfo"
+    own = wire_xml.encode_instance(info.own, indent="  ").replace(b"instance>", b"instanceInfo>").decode()
+    figures_xml = _figures("generalStats", info.general) + _figures("applicationStats", info.application)
+    health = "true" if info.is_healthy else "false"
+    return f"<{name}>\n{figures_xml}{own}  <isHeathly>{health}</isHeathly>\n</{name}>".encode()
+
+
+def _figures(name: str, figures: dict[str, str]) -> str:
+    elements = "".join(f"    <{key}>{wire_xml.escape_text(value)}</{key}>\n" for key, value in figures.items())
+    return f"  <{name}>\n{elements}  </{name}>\n"
+
+
 # Refusals
 
 
@@ -229,7 +261,7 @@ _STATUSES: dict[type[FacadeError], int] = {
 }
 
 
-def encode_refusal(error: FacadeError, read_as: Format | None = None) -> Refusal:
+def encode_refusal(error: FacadeError, *, is_xml: bool = False) -> Refusal:
     """Status and body for a fact that went wrong.
 
     Bodies are empty but for 400s: Netflix's clients try to read the body of a 404 on their renewal, fail,
@@ -238,13 +270,13 @@ def encode_refusal(error: FacadeError, read_as: Format | None = None) -> Refusal
     if isinstance(error, RegistrationRefused):
         return Refusal(400, str(error).encode(), "text/plain")
     if isinstance(error, MalformedDocument):
-        return _unparsable(str(error), read_as)
+        return _unparsable(str(error), is_xml=is_xml)
     return Refusal(next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 500))
 
 
-def _unparsable(detail: str, read_as: Format | None) -> Refusal:
+def _unparsable(detail: str, *, is_xml: bool) -> Refusal:
     message = f"cannot parse request body: {detail}" if detail else "cannot parse request body"
-    if read_as is Format.XML:
+    if is_xml:
         text = f"<error><message>{wire_xml.escape_text(message)}</message></error>"
         return Refusal(400, text.encode(), Format.XML)
     return Refusal(400, b'{"error": %b}' % wire_json.encode_text(message), Format.JSON)

@@ -255,14 +255,14 @@ _READERS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
 def _to_batch_item(item: Any) -> BatchItem:
     if not isinstance(item, dict):
         raise MalformedDocument("replicationList: expected objects")
-    dirty_ms, info = item.get("lastDirtyTimestamp"), item.get("instanceInfo")
+    dirty_ms, status, info = item.get("lastDirtyTimestamp"), item.get("status"), item.get("instanceInfo")
     return BatchItem(
         action=_text_or_none(item.get("action")),
         app_name=_text_or_none(item.get("appName")),
         instance_id=_text_or_none(item.get("id")),
         last_dirty_ms=None if dirty_ms is None else _timestamp("lastDirtyTimestamp", dirty_ms),
         overridden_status=_status("overriddenStatus", item.get("overriddenStatus")),
-        status=_text_or_none(item.get("status")),
+        status=Status(status) if isinstance(status, str) and status in WIRE_STATUSES else None,
         instance_info=_to_instance(info) if isinstance(info, dict) else None,
     )
 

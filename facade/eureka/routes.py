@@ -1,0 +1,375 @@
+"""The HTTP front under /eureka: one ASGI endpoint, one routing function, one handler for each row of Netflix's table.
+
+A path is split once, raw, so that an id may hold a %2F. Renewals come first. Handlers read the request, make one call
+and pick the answer; what goes wrong is raised as a FacadeError and answered in `__call__`, mostly with an empty body.
+
+The default front, /eureka, lists what is in no environment; /t/{domain}/{project}/{environment}/eureka lists others.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import Receive, Scope, Send
+
+from facade.errors import FacadeError, InstanceNotFound, MalformedDocument
+from facade.eureka import mapping, wire, wire_json
+from facade.eureka.documents import Documents, SpaceDocuments
+from facade.eureka.exchange import (
+    FORBIDDEN,
+    GZIPPED,
+    NO_CONTENT,
+    NOT_FOUND,
+    OK,
+    Answer,
+    Ask,
+    answer_without_handler,
+    send_answer,
+    split_path,
+)
+from facade.eureka.records import BatchItem, BatchResult, DataCenterInfo, InstanceInfo
+from facade.eureka.wire import BadQuery, Format
+from facade.registry import rules
+from facade.registry.model import Cause, Instance, InstanceKey, Origin, Space, Status
+from facade.registry.registry import Registry
+from facade.rendered import Rendered
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class EurekaOptions:
+    """What an operator may decide about this front."""
+
+    read_gate_s: float = 0.0
+    """After a start with an empty registry lists are refused for so long: clients keep the ones they have."""
+    disable_delta: bool = False
+    delta_window_s: float = 180.0
+    sync_when_timestamp_differs: bool = True
+    """Compare a renewal's lastDirtyTimestamp with the one held."""
+
+
+Handler = Callable[..., Awaitable[Answer]]
+Methods = dict[str, Handler]
+
+
+class EurekaFront:
+    def __init__(self, registry: Registry, options: EurekaOptions | None = None) -> None:
+        self.registry = registry
+        self.options = options or EurekaOptions()
+        self._documents = Documents(registry, self.options.delta_window_s)
+        self._opened_s = registry.clock.monotonic_s()
+        self._began_empty: bool | None = None
+        self._instance: Methods = {"PUT": self.renew, "GET": self.instance, "DELETE": self.cancel}
+        self._override: Methods = {"PUT": self.override, "DELETE": self.lift_override}
+        self._application: Methods = {"GET": self.application, "POST": self.register}
+
+    def routes(self) -> list[BaseRoute]:
+        return [Route("/eureka", self), Mount("/eureka", self), Mount("/t", self)]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._began_empty is None:
+            self._began_empty = not len(self.registry.catalogue)
+        self._documents.attend()
+        space, segments = split_path(scope)
+        methods, names = self._resource(segments)
+        ask = Ask(scope, receive, space)
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        if method in methods:
+            try:
+                answer = await methods[method](ask, *names)
+            except FacadeError as error:
+                answer = Answer(*wire.encode_refusal(error, is_xml=wire.is_xml(ask.header(b"content-type"))))
+        else:
+            answer = answer_without_handler(method, methods)
+        await send_answer(answer, send, with_body=scope["method"] != "HEAD")
+
+    def _resource(self, segments: list[str]) -> tuple[Methods, list[str]]:
+        """What a path names: its methods, and the names in it. No methods: there is no such resource."""
+        match segments:
+            case ["apps", application, instance_id]:
+                return self._instance, [application.upper(), instance_id]
+            case ["apps", "delta"]:
+                return {"GET": self.delta}, []
+            case ["apps"]:
+                return {"GET": self.full}, []
+            case ["apps", application]:
+                return self._application, [application.upper()]
+            case ["vips", vip]:
+                return {"GET": self.vip}, [vip]
+            case ["svips", vip]:
+                return {"GET": self.secure_vip}, [vip]
+            case ["apps", application, instance_id, "status"]:
+                return self._override, [application.upper(), instance_id]
+            case ["apps", application, instance_id, "metadata"]:
+                return {"PUT": self.amend_metadata}, [application.upper(), instance_id]
+            case ["instances", instance_id]:
+                return {"GET": self.instance_anywhere}, [instance_id]
+            case ["peerreplication", "batch"]:
+                return {"POST": self.batch}, []
+            case ["asg", _, "status"]:
+                return {"PUT": self.scaling_group}, []
+            case ["status"]:
+                return {"GET": self.status}, []
+            case ["serverinfo", "statusoverrides"]:
+                return {"GET": self.status_overrides}, []
+        return {}, []
+
+    # Leases
+
+    async def renew(self, ask: Ask, application: str, instance_id: str) -> Answer:
+        """200 when renewed; an empty 404 makes the client register again; a peer with an older copy gets ours."""
+        key = InstanceKey(Origin.EUREKA, ask.space, application, instance_id)
+        override = ask.status("overriddenstatus") or Status.UNKNOWN
+        renewal = await self._renew(key, ask.dirty_ms, override, is_replicated=ask.is_replicated)
+        if renewal.entity is None:
+            return Answer(renewal.status)
+        return Answer(renewal.status, wire.encode_single_instance(ask.format, renewal.entity), ask.format)
+
+    async def _renew(
+        self, key: InstanceKey, dirty_ms: int | None, override: Status, *, is_replicated: bool
+    ) -> BatchResult:
+        """The rules of a renewal: it counts, also when the data must be sent again.
+
+        Source: Netflix/eureka, InstanceResource.renewLease and validateDirtyTimestamp.
+        """
+        held = self.registry.catalogue.instance(key)
+        if held is None or held.status is Status.UNKNOWN:
+            return BatchResult(404)
+        self.registry.renew(key)
+        if dirty_ms is None or dirty_ms == held.dirty_ms or not self.options.sync_when_timestamp_differs:
+            return BatchResult(200)
+        if dirty_ms > held.dirty_ms:
+            if is_replicated and override is not Status.UNKNOWN:
+                await self.registry.amend(key, lambda instance: rules.overridden(instance, override))
+            return BatchResult(404)
+        return BatchResult(409, self._info(held)) if is_replicated else BatchResult(200)
+
+    async def register(self, ask: Ask, application: str) -> Answer:
+        """204 also for one that is known, or older than what is known."""
+        body_format, charset = wire.body_format(ask.header(b"content-type"))
+        body = await ask.body(wire.REGISTRATION_MAX_BYTES)
+        info = wire.decode_registration(body, body_format, charset)
+        await self._register(ask, application, info, is_replicated=ask.is_replicated)
+        return NO_CONTENT
+
+    async def _register(self, ask: Ask, application: str, info: InstanceInfo, *, is_replicated: bool) -> None:
+        mapping.check(info, application)
+        registry = self.registry
+        candidate = mapping.to_instance(info, ask.space, registry.policy, registry.clock.now_ms(), ask.source_address)
+        await registry.register(candidate, is_replicated=is_replicated)
+
+    async def cancel(self, ask: Ask, application: str, instance_id: str) -> Answer:
+        await self.registry.cancel(self._find(ask.space, application, instance_id).key)
+        return OK
+
+    # What operators say
+
+    async def override(self, ask: Ask, application: str, instance_id: str) -> Answer:
+        """A status that holds whatever the owner reports. UNKNOWN is refused: its owner could never renew again."""
+        held = self._find(ask.space, application, instance_id)
+        status = ask.status("value")
+        if status is None or status is Status.UNKNOWN:
+            raise BadQuery("value: expected UP, DOWN, STARTING or OUT_OF_SERVICE")
+        dirty_ms = ask.stated_dirty_ms
+        self._renew_native(held)
+        await self.registry.amend(held.key, lambda instance: rules.overridden(instance, status, dirty_ms))
+        return OK
+
+    async def lift_override(self, ask: Ask, application: str, instance_id: str) -> Answer:
+        """Without `value` the owner's next renewals get a 404, so that it registers and says how it is."""
+        held = self._find(ask.space, application, instance_id)
+        status = ask.status("value") if "value" in ask.query else Status.UNKNOWN
+        if status is None:
+            raise BadQuery("value: expected a status")
+        dirty_ms = ask.stated_dirty_ms
+        self._renew_native(held)
+        await self.registry.amend(held.key, lambda instance: rules.restored(instance, status, dirty_ms))
+        return OK
+
+    async def amend_metadata(self, ask: Ask, application: str, instance_id: str) -> Answer:
+        """Each parameter is a key. The original registers the instance anew for this, so its readers see ADDED."""
+        held = self._find(ask.space, application, instance_id)
+        changes = dict(ask.query)
+        self._renew_native(held)
+        await self.registry.amend(held.key, lambda it: mapping.with_metadata(it, changes), Cause.REGISTERED)
+        return OK
+
+    async def scaling_group(self, ask: Ask) -> Answer:
+        """As every server that does not run on AWS."""
+        return Answer(400)
+
+    # Reading
+
+    async def full(self, ask: Ask) -> Answer:
+        return self._list(ask, lambda documents: documents.full(ask.asked))
+
+    async def delta(self, ask: Ask) -> Answer:
+        if self.options.disable_delta:
+            return FORBIDDEN
+        return self._list(ask, lambda documents: documents.delta(ask.asked))
+
+    async def application(self, ask: Ask, application: str) -> Answer:
+        return self._list(ask, lambda documents: documents.application(application, ask.asked))
+
+    async def vip(self, ask: Ask, vip: str) -> Answer:
+        return self._list(ask, lambda documents: documents.vip(vip, ask.asked))
+
+    async def secure_vip(self, ask: Ask, vip: str) -> Answer:
+        return self._list(ask, lambda documents: documents.vip(vip, ask.asked, is_secure=True))
+
+    def _list(self, ask: Ask, read: Callable[[SpaceDocuments], Rendered | None]) -> Answer:
+        if self._is_gated():
+            return FORBIDDEN
+        found = read(self._documents.of(ask.space))
+        if found is None:
+            return NOT_FOUND
+        return Answer(200, found.body, found.content_type, GZIPPED if found.is_gzipped else ())
+
+    def _is_gated(self) -> bool:
+        return bool(self._began_empty) and self.registry.clock.monotonic_s() - self._opened_s < self.options.read_gate_s
+
+    async def instance(self, ask: Ask, application: str, instance_id: str) -> Answer:
+        return self._single(ask, self._find(ask.space, application, instance_id))
+
+    async def instance_anywhere(self, ask: Ask, instance_id: str) -> Answer:
+        for application in self.registry.catalogue.applications(ask.space):
+            found = self._find_or_none(ask.space, application, instance_id)
+            if found is not None:
+                return self._single(ask, found)
+        return NOT_FOUND
+
+    def _single(self, ask: Ask, instance: Instance) -> Answer:
+        """Live, with the lease as it is now, and always in full."""
+        info = self._info(instance)
+        if info is None:
+            return NOT_FOUND
+        return Answer(200, wire.encode_single_instance(ask.format, info), ask.format)
+
+    async def status(self, ask: Ask) -> Answer:
+        return Answer(200, wire.encode_status_info(ask.format, self._status_info()), ask.format)
+
+    async def status_overrides(self, ask: Ask) -> Answer:
+        """By id alone, as the original keeps them; ours are kept by application and id."""
+        catalogue = self.registry.catalogue
+        overrides = {
+            instance.key.instance_id: instance.override
+            for application in catalogue.applications(ask.space)
+            for instance in catalogue.in_application(ask.space, application)
+            if instance.override is not None
+        }
+        return Answer(200, wire_json.encode_object(overrides), Format.JSON)
+
+    # Peers
+
+    async def batch(self, ask: Ask) -> Answer:
+        """A peer's events: one result each, in order. Nothing is applied when one of them means nothing to us."""
+        body_format, _ = wire.body_format(ask.header(b"content-type"))
+        if body_format is not Format.JSON:
+            raise MalformedDocument("peers write JSON")
+        items = wire_json.decode_batch(await ask.body(wire.BATCH_MAX_BYTES))
+        for item in items:
+            if item.action is not None and item.action not in _ACTIONS:
+                raise MalformedDocument(f"action: {item.action[:60]!r} is none of {', '.join(_ACTIONS)}")
+        results = [await self._apply(ask, item) for item in items]
+        return Answer(200, wire_json.encode_batch_results(results), Format.JSON)
+
+    async def _apply(self, ask: Ask, item: BatchItem) -> BatchResult:
+        if item.action is None or not item.app_name or not item.instance_id:
+            return BatchResult(500)
+        key = InstanceKey(Origin.EUREKA, ask.space, item.app_name.upper(), item.instance_id)
+        try:
+            return await _ACTIONS[item.action](self, ask, key, item)
+        except InstanceNotFound:
+            return BatchResult(404)
+
+    async def _apply_register(self, ask: Ask, key: InstanceKey, item: BatchItem) -> BatchResult:
+        if item.instance_info is None:
+            return BatchResult(500)
+        try:
+            await self._register(ask, key.group, item.instance_info, is_replicated=True)
+        except wire.RegistrationRefused as refused:
+            # The sender only looks at the status of heartbeats; the original answers 200 and stores nothing.
+            log.warning("a peer's registration is refused", application=key.group, reason=str(refused))
+        return BatchResult(200)
+
+    async def _apply_heartbeat(self, ask: Ask, key: InstanceKey, item: BatchItem) -> BatchResult:
+        return await self._renew(key, item.last_dirty_ms, item.overridden_status, is_replicated=True)
+
+    async def _apply_cancel(self, ask: Ask, key: InstanceKey, item: BatchItem) -> BatchResult:
+        await self.registry.cancel(key)
+        return BatchResult(200)
+
+    async def _apply_status(self, ask: Ask, key: InstanceKey, item: BatchItem) -> BatchResult:
+        status = item.status
+        if status is None:
+            return BatchResult(500)
+        self.registry.renew(key)
+        await self.registry.amend(key, lambda it: rules.overridden(it, status, item.last_dirty_ms or 0))
+        return BatchResult(200)
+
+    async def _apply_lift(self, ask: Ask, key: InstanceKey, item: BatchItem) -> BatchResult:
+        status = item.status or Status.UNKNOWN
+        self.registry.renew(key)
+        await self.registry.amend(key, lambda it: rules.restored(it, status, item.last_dirty_ms or 0))
+        return BatchResult(200)
+
+    # Looking up
+
+    def _find(self, space: Space, application: str, instance_id: str) -> Instance:
+        """By the id that readers of this front see, whichever protocol it came by. Raises InstanceNotFound."""
+        found = self._find_or_none(space, application, instance_id)
+        if found is None:
+            raise InstanceNotFound(application, instance_id)
+        return found
+
+    def _find_or_none(self, space: Space, application: str, instance_id: str) -> Instance | None:
+        catalogue = self.registry.catalogue
+        native = catalogue.instance(InstanceKey(Origin.EUREKA, space, application, instance_id))
+        if native is not None:
+            return native
+        listed = catalogue.in_application(space, application)
+        return next((instance for instance in listed if instance.key.instance_id == instance_id), None)
+
+    def _info(self, instance: Instance) -> InstanceInfo | None:
+        action = self._documents.of(instance.service.space).action_of(instance)
+        return mapping.from_instance(instance, self.registry.catalogue.lease(instance.key), action)
+
+    def _renew_native(self, instance: Instance) -> None:
+        """What an operator says of an instance renews its lease, by Netflix's rules; ServiceCenter has none such."""
+        if instance.key.origin is Origin.EUREKA:
+            self.registry.renew(instance.key)
+
+    def _status_info(self) -> wire.StatusInfo:
+        uptime_min = int(self.registry.clock.monotonic_s() - self._opened_s) // 60
+        memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        general = {
+            "num-of-cpus": str(os.cpu_count() or 1),
+            "total-avail-memory": f"{memory_mb}mb",
+            "current-memory-usage": f"{memory_mb}mb",
+            "server-uptime": f"{uptime_min // 60:02}:{uptime_min % 60:02}",
+        }
+        replicas = {"registered-replicas": "", "available-replicas": "", "unavailable-replicas": ""}
+        own = InstanceInfo(
+            instance_id="registry-facade",
+            host_name="localhost",
+            app="EUREKA",
+            ip_addr="127.0.0.1",
+            data_center_info=DataCenterInfo("MyOwn"),
+            last_updated_ms=self.registry.clock.now_ms(),
+        )
+        return wire.StatusInfo(general, replicas, own, self.registry.store_health().is_writable)
+
+
+_ACTIONS: dict[str, Callable[[EurekaFront, Ask, InstanceKey, BatchItem], Awaitable[BatchResult]]] = {
+    "Heartbeat": EurekaFront._apply_heartbeat,
+    "Register": EurekaFront._apply_register,
+    "Cancel": EurekaFront._apply_cancel,
+    "StatusUpdate": EurekaFront._apply_status,
+    "DeleteStatusOverride": EurekaFront._apply_lift,
+}
