@@ -352,10 +352,11 @@ def test_who_is_refused_may_finish_speaking(server: Server) -> None:
 
 
 @pytest.mark.usefixtures("quick_sweeps")
-def test_who_is_refused_and_stays_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("refused", ["no HTTP", "a chunk size that is none"])
+def test_who_is_refused_and_stays_is_left(refused: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doorway_module, "LINGER_S", 0.05)
     with serving(ROOMY) as server, closing(server.connect()) as peer:
-        peer.sendall(b"nonsense\r\n\r\n")
+        peer.sendall(MALFORMED[refused])
         assert is_refusal(read_to_end(peer), 400)
         wait_until(lambda: server.inside() == 0)
 
@@ -395,6 +396,7 @@ def test_malformed_requests_are_refused(server: Server, kind: str) -> None:
 def test_a_request_that_turns_out_malformed_is_answered_once(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     """Its handler, already called, is told that the peer is gone, and what it answers is dropped."""
     answer = server.ask(b"POST /early HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+    server.ask(b"GET /after HTTP/1.1\r\nConnection: close\r\n\r\n")  # by then the handler has had its turn
 
     assert is_refusal(answer, 400)
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
