@@ -17,17 +17,17 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, re
 # What is kept
 
 
-class FrameWork(Document):
+class FrameWork(Document, frozen=True):
     name: str = ""
     version: str = ""
 
 
-class ServicePath(Document):
+class ServicePath(Document, frozen=True):
     path: str = ""
     property: dict[str, str] = {}
 
 
-class MicroServiceKey(Document):
+class MicroServiceKey(Document, frozen=True):
     """A qualified name. `tenant` is domain/project, set by the server."""
 
     tenant: str = ""
@@ -38,7 +38,7 @@ class MicroServiceKey(Document):
     version: str = ""
 
 
-class MicroService(Document):
+class MicroService(Document, frozen=True):
     """The standing record of one version of an application. Timestamps are seconds, as text."""
 
     service_id: str = ""
@@ -61,7 +61,7 @@ class MicroService(Document):
     framework: FrameWork | None = None
 
 
-class HealthCheck(Document):
+class HealthCheck(Document, frozen=True):
     """How the lease is kept: by `push` the owner sends heartbeats, by `pull` somebody does so for it."""
 
     mode: str = ""
@@ -71,13 +71,13 @@ class HealthCheck(Document):
     url: str = ""
 
 
-class DataCenterInfo(Document):
+class DataCenterInfo(Document, frozen=True):
     name: str = ""
     region: str = ""
     available_zone: str = ""
 
 
-class MicroServiceInstance(Document):
+class MicroServiceInstance(Document, frozen=True):
     """A running copy. Timestamps are seconds, as text; `version` is the version of its service."""
 
     instance_id: str = ""
@@ -93,7 +93,7 @@ class MicroServiceInstance(Document):
     version: str = ""
 
 
-class Schema(Document):
+class Schema(Document, frozen=True):
     schema_id: str = ""
     summary: str = ""
     schema: str = ""
@@ -102,63 +102,63 @@ class Schema(Document):
 # What is asked
 
 
-class CreateServiceRequest(Document):
+class CreateServiceRequest(Document, frozen=True):
     service: MicroService | None = None
     tags: dict[str, str] = {}
     instances: tuple[MicroServiceInstance, ...] = ()
 
 
-class UpdateServicePropsRequest(Document):
+class UpdateServicePropsRequest(Document, frozen=True):
     properties: dict[str, str] = {}
 
 
-class DelServicesRequest(Document):
+class DelServicesRequest(Document, frozen=True):
     service_ids: tuple[str, ...] = ()
     force: bool = False
 
 
-class ModifySchemaRequest(Document):
+class ModifySchemaRequest(Document, frozen=True):
     schema: str = ""
     summary: str = ""
 
 
-class ModifySchemasRequest(Document):
+class ModifySchemasRequest(Document, frozen=True):
     schemas: tuple[Schema, ...] = ()
 
 
-class AddServiceTagsRequest(Document):
+class AddServiceTagsRequest(Document, frozen=True):
     tags: dict[str, str] = {}
 
 
-class ConsumerDependency(Document):
+class ConsumerDependency(Document, frozen=True):
     consumer: MicroServiceKey | None = None
     providers: tuple[MicroServiceKey, ...] = ()
 
 
-class AddDependenciesRequest(Document):
+class AddDependenciesRequest(Document, frozen=True):
     dependencies: tuple[ConsumerDependency, ...] = ()
 
 
-class RegisterInstanceRequest(Document):
+class RegisterInstanceRequest(Document, frozen=True):
     instance: MicroServiceInstance | None = None
 
 
-class UpdateInstancePropsRequest(Document):
+class UpdateInstancePropsRequest(Document, frozen=True):
     properties: dict[str, str] = {}
 
 
-class InstanceMatches(Document):
+class InstanceMatches(Document, frozen=True):
     properties: dict[str, str] = {}
 
 
-class UpdateInstancesStatusRequest(Document):
+class UpdateInstancesStatusRequest(Document, frozen=True):
     """Set the status of all instances that carry every one of these properties."""
 
     matches: InstanceMatches | None = None
     status: str = ""
 
 
-class HeartbeatSetElement(Document):
+class HeartbeatSetElement(Document, frozen=True):
     """One instance of a heartbeat set or batch find, and one of a heartbeat set's answer."""
 
     service_id: str = ""
@@ -166,21 +166,21 @@ class HeartbeatSetElement(Document):
     err_message: str = ""
 
 
-class HeartbeatSetRequest(Document):
+class HeartbeatSetRequest(Document, frozen=True):
     instances: tuple[HeartbeatSetElement, ...] = ()
 
 
-class FindService(Document):
+class FindService(Document, frozen=True):
     service: MicroServiceKey | None = None
     rev: str = ""
 
 
-class FindInstance(Document):
+class FindInstance(Document, frozen=True):
     instance: HeartbeatSetElement | None = None
     rev: str = ""
 
 
-class BatchFindInstancesRequest(Document):
+class BatchFindInstancesRequest(Document, frozen=True):
     services: tuple[FindService, ...] = ()
     instances: tuple[FindInstance, ...] = ()
 
@@ -188,12 +188,12 @@ class BatchFindInstancesRequest(Document):
 # What is answered, where it is not simply one of the above under a name
 
 
-class DelServicesRspInfo(Document):
+class DelServicesRspInfo(Document, frozen=True):
     err_message: str = ""
     service_id: str = ""
 
 
-class Error(Document, omit_defaults=True):
+class Error(Document, frozen=True):
     """A refusal. The code is text, and its first three digits are the status."""
 
     error_code: str
@@ -201,14 +201,14 @@ class Error(Document, omit_defaults=True):
     detail: str = ""
 
 
-class FindFailedResult(Document):
+class FindFailedResult(Document, frozen=True):
     """The entries of a batch find that failed in one way, by their places in the request."""
 
     indexes: tuple[int, ...]
     error: Error
 
 
-class WatchInstanceResponse(Document):
+class WatchInstanceResponse(Document, frozen=True):
     """An event on the watch. `instance` is always there: go-chassis ends its process on one without."""
 
     action: str

@@ -71,7 +71,7 @@ APP = Rule(_NAME_PATTERN, most=160)
 REQUIRED_APP = APP._replace(least=1)
 NAME = Rule(_NAME_PATTERN, least=1, most=128)
 NAME_OR_ALIAS = Rule(r"^[a-zA-Z0-9]*$|^[a-zA-Z0-9][a-zA-Z0-9_\-.:]*[a-zA-Z0-9]$", least=1, most=289)
-VERSION = Rule(_VERSION_PATTERN, most=64, told=_VERSION_WORDS)
+VERSION = Rule(f"|{_VERSION_PATTERN}", most=64, told=_VERSION_WORDS)
 REQUIRED_VERSION = VERSION._replace(least=1)
 VERSION_RULE = Rule(
     rf"|latest|{_SHORT_VERSION}\+?|{_SHORT_VERSION}-{_SHORT_VERSION}", most=128, told=_VERSION_RULE_WORDS

@@ -18,7 +18,7 @@ import msgspec
 from facade.errors import FacadeError, InstanceNotFound, MalformedDocument, ServiceNotFound, StoreUnavailable
 from facade.servicecenter.records import Document, Error
 
-_Record = TypeVar("_Record", bound=Document)
+DocumentT = TypeVar("DocumentT", bound=Document)
 
 _MAX_INT32 = 2**31 - 1
 
@@ -61,7 +61,7 @@ _CODES: dict[type[FacadeError], Code] = {
 }
 
 
-class Refused(FacadeError):
+class Refused(FacadeError):  # noqa: N818 - as the core names its own
     """This protocol has a code of its own for what went wrong."""
 
     def __init__(self, code: Code, detail: str) -> None:
@@ -99,7 +99,7 @@ def encode(document: Document | dict[str, Any]) -> bytes:
 _encoder = msgspec.json.Encoder()
 
 
-def decode(kind: type[_Record], body: bytes) -> _Record:
+def decode(kind: type[DocumentT], body: bytes) -> DocumentT:
     """Read a request body. Raises MalformedDocument."""
     try:
         value = msgspec.json.decode(body)
@@ -116,7 +116,7 @@ def decode(kind: type[_Record], body: bytes) -> _Record:
         raise MalformedDocument(
             f"json: cannot unmarshal {_go_kind(value)} into Go value of type discovery.{kind.__name__}"
         )
-    record: _Record = _reader(kind)(value, _Place(kind.__name__))
+    record: DocumentT = _reader(kind)(value, _Place(kind.__name__))
     return record
 
 

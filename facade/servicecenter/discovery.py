@@ -1,0 +1,331 @@
+"""Who finds whom: by name, by id, many at once; and the dependencies that follow from it.
+
+In:   a question, and often the consumer's own serviceId; its environment then counts instead of the one asked for.
+Out:  kept documents, or 304 when the asker's revision is still the present one.
+Rules: a consumer's wish for a provider is recorded before it is answered, also for one that is not there yet: from then on
+      its watch tells of every change, and there is no moment in between that it could miss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import msgspec
+import structlog
+from msgspec.structs import replace
+
+from facade.errors import FacadeError, MalformedDocument, ServiceNotFound, StoreUnavailable
+from facade.registry.faces import Shown, View
+from facade.registry.model import ConsumerId, Dependencies, Microservice, ServiceId, ServiceName, Tenant
+from facade.registry.registry import Registry
+from facade.registry.store import Put, Write
+from facade.servicecenter import validation, wire
+from facade.servicecenter.directory import Consumer, Directory
+from facade.servicecenter.documents import Documents, Listing
+from facade.servicecenter.exchange import JSON_TYPE, LARGE_BODY, OK, Answer, Ask, found
+from facade.servicecenter.mapping import from_service
+from facade.servicecenter.records import (
+    AddDependenciesRequest,
+    BatchFindInstancesRequest,
+    ConsumerDependency,
+    FindFailedResult,
+    MicroServiceKey,
+)
+from facade.servicecenter.wire import Code, Refused
+
+MOST_PROVIDERS = 10_000
+"""Dependencies kept of one consumer: it chooses the names, so this bounds what a stranger can make us keep."""
+
+_DEPRECATED = (b"Deprecation", b'version="v4"')
+
+log = structlog.get_logger(__name__)
+
+
+class _Seen(NamedTuple):
+    """What one asker finds, before it is written out."""
+
+    identity: Hashable
+    revision: int
+    shown: Sequence[Shown]
+
+
+class Discovery:
+    def __init__(self, registry: Registry, directory: Directory, documents: Documents) -> None:
+        self._registry = registry
+        self._catalogue = registry.catalogue
+        self._directory = directory
+        self._documents = documents
+
+    # By name
+
+    async def find(self, ask: Ask) -> Answer:
+        """All instances of all versions. The version asked for is ignored, as the original does since 2.1."""
+        query = ask.query
+        asked = MicroServiceKey(
+            environment=query.get("env", ""),
+            app_id=query.get("appId", ""),
+            service_name=query.get("serviceName", ""),
+        )
+        validation.check("FindInstancesRequest.ConsumerServiceId", ask.consumer_id, validation.ID)
+        validation.check_find("FindInstancesRequest", asked)
+        consumer = self._directory.consumer(ask.tenant, ask.consumer_id)
+        return self._answer(
+            ask, self._listing(ask, await self._found(ask, consumer, asked), is_gzipped=ask.accepts_gzip)
+        )
+
+    async def _found(self, ask: Ask, consumer: Consumer, asked: MicroServiceKey) -> _Seen:
+        environment = consumer.service.name.environment if consumer.service else asked.environment
+        name = ServiceName(*ask.tenant, environment, asked.app_id, asked.service_name)
+        view = self._directory.find(name)
+        if view is None:
+            await self._depend(consumer, name)
+            path = f"{environment}/{name.app}/{name.name}"
+            raise ServiceNotFound(f"{consumer} find provider[{path}] failed, provider does not exist")
+        if self._directory.is_visible(consumer, name):
+            await self._depend(consumer, name)
+            if view is not self._directory.own.view:
+                await self._rely_on(name)
+        return self._seen(ask, consumer, name, view)
+
+    async def find_many(self, ask: Ask) -> Answer:
+        """Many names and many instances in one request, each with the revision that the asker holds."""
+        action = ask.query.get("type", "")
+        if action != "query":
+            raise MalformedDocument(f"Invalid action: {action}")
+        request = wire.decode(BatchFindInstancesRequest, await ask.body(LARGE_BODY))
+        validation.check("BatchFindInstancesRequest.ConsumerServiceId", ask.consumer_id, validation.ID)
+        validation.check_batch_find(request)
+        services, instances = _Batch(), _Batch()
+        for index, wanted in enumerate(request.services):
+            try:
+                consumer = self._directory.consumer(ask.tenant, ask.consumer_id)
+                assert wanted.service is not None, "validated"
+                services.add(index, wanted.rev, self._listing(ask, await self._found(ask, consumer, wanted.service)))
+            except FacadeError as error:
+                services.fail(index, error)
+        for index, other in enumerate(request.instances):
+            try:
+                assert other.instance is not None, "validated"
+                key = ServiceId(ask.tenant, other.instance.service_id)
+                document, token = self._one(ask, key, other.instance.instance_id)
+                instances.add_body(index, other.rev, token, b'{"instances":[' + document + b"]}")
+            except FacadeError as error:
+                instances.fail(index, error)
+        halves = {"services": services.result(), "instances": instances.result()}
+        return found({half: result for half, result in halves.items() if result})
+
+    # By id
+
+    async def list_instances(self, ask: Ask) -> Answer:
+        """All instances of one microservice."""
+        (service_id,) = ask.ids
+        validation.check("GetInstancesRequest.ConsumerServiceId", ask.consumer_id, validation.ID)
+        validation.check("GetInstancesRequest.ProviderServiceId", service_id, validation.REQUIRED_ID)
+        key = ServiceId(ask.tenant, service_id)
+        consumer, provider = self._pair(ask, key)
+        view = self._directory.instances(key)
+        if view is None or not consumer.sees(provider):
+            raise ServiceNotFound(
+                f"{consumer} find {_provider(provider)} instances failed, provider instance does not exist"
+            )
+        return self._answer(ask, self._listing(ask, self._seen(ask, consumer, key, view), is_gzipped=ask.accepts_gzip))
+
+    async def show_instance(self, ask: Ask) -> Answer:
+        service_id, instance_id = ask.ids
+        validation.check("GetOneInstanceRequest.ConsumerServiceId", ask.consumer_id, validation.ID)
+        validation.check("GetOneInstanceRequest.ProviderServiceId", service_id, validation.REQUIRED_ID)
+        validation.check("GetOneInstanceRequest.ProviderInstanceId", instance_id, validation.REQUIRED_INSTANCE_ID)
+        document, token = self._one(ask, ServiceId(ask.tenant, service_id), instance_id)
+        return _conditional(ask, token, Answer(200, JSON_TYPE, b'{"instance":' + document + b"}"))
+
+    async def own_instances(self, ask: Ask) -> Answer:
+        """ServiceCenter's own; none when it knows no address of its own that clients could reach."""
+        own = self._directory.own
+        listing = self._listing(ask, _Seen(own.service.key, own.view.revision, own.view.shown))
+        return Answer(200, JSON_TYPE, listing.rendered.body)
+
+    def _one(self, ask: Ask, key: ServiceId, instance_id: str) -> tuple[bytes, str]:
+        """One instance as JSON, and the token of this state of it."""
+        consumer, provider = self._pair(ask, key)
+        shown = self._directory.instance(key, instance_id)
+        if shown is not None and consumer.sees(provider):
+            shown = next(iter(self._directory.visible(consumer, ask.tenant, [shown], _tags(ask))), None)
+        else:
+            shown = None
+        if shown is None:
+            raise Refused(
+                Code.INSTANCE_NOT_EXISTS,
+                f"{consumer} find {_provider(provider)} instance[{instance_id}] failed, provider instance does not exist",
+            )
+        document = self._documents.instance(shown, hides_out_of_service=ask.hides_out_of_service)
+        return document, self._documents.token(document, shown.instance.updated_ms)
+
+    def _pair(self, ask: Ask, key: ServiceId) -> tuple[Consumer, Microservice]:
+        consumer = self._directory.consumer(ask.tenant, ask.consumer_id)
+        return consumer, self._directory.expected(key, f"Provider[{key.service_id}] does not exist.")
+
+    # What is seen, written out
+
+    def _seen(self, ask: Ask, consumer: Consumer, identity: Hashable, view: View) -> _Seen:
+        """Most consumers see all there is, and share one document; the others share one per group and tags."""
+        tags = _tags(ask)
+        shown = self._directory.visible(consumer, ask.tenant, view.shown, tags)
+        if len(shown) == len(view.shown):
+            return _Seen(identity, view.revision, view.shown)
+        services = tuple(sorted({one.service_id for one in shown}))
+        return _Seen((identity, services), view.revision, shown)
+
+    def _listing(self, ask: Ask, seen: _Seen, *, is_gzipped: bool = False) -> Listing:
+        return self._documents.listing(
+            seen.identity,
+            seen.revision,
+            seen.shown,
+            hides_out_of_service=ask.hides_out_of_service,
+            is_gzipped=is_gzipped,
+        )
+
+    def _answer(self, ask: Ask, listing: Listing) -> Answer:
+        rendered = listing.rendered
+        return _conditional(ask, listing.token, Answer(200, JSON_TYPE, rendered.body, is_gzipped=rendered.is_gzipped))
+
+    # Dependencies
+
+    async def _depend(self, consumer: Consumer, name: ServiceName) -> None:
+        """Note whom a consumer has asked for, unless it is noted. An alias is noted as the name it stands for."""
+        if consumer.service is None or name == self._directory.own.service.name.unversioned:
+            return
+        services = self._directory.named(name)
+        provider = services[0].name.unversioned if services else name
+        key = consumer.service.key
+        if provider in self._providers(key):
+            return
+        try:
+            await self._registry.transact(ConsumerId(key), partial(self._adding, key, [provider]))
+        except StoreUnavailable as error:
+            # A store that takes no writes must not empty the answers; the next poll tries again.
+            log.warning("dependency not recorded", consumer=key.service_id, provider=name.name, reason=str(error))
+
+    async def _rely_on(self, name: ServiceName) -> None:
+        try:
+            await self._registry.rely_on(name)
+        except StoreUnavailable as error:
+            log.warning("use of a name not recorded", name=name.name, reason=str(error))
+
+    def _adding(self, consumer: ServiceId, providers: Iterable[ServiceName]) -> Sequence[Write]:
+        held = self._providers(consumer)
+        wanted = tuple(dict.fromkeys((*held, *providers)))
+        if wanted == held or len(wanted) > MOST_PROVIDERS:
+            return ()
+        return [Put(Dependencies(key=ConsumerId(consumer), providers=wanted))]
+
+    def _setting(self, consumer: ServiceId, providers: Iterable[ServiceName]) -> Sequence[Write]:
+        return [Put(Dependencies(key=ConsumerId(consumer), providers=tuple(providers)))]
+
+    def _providers(self, consumer: ServiceId) -> tuple[ServiceName, ...]:
+        held = self._catalogue.dependencies(consumer)
+        return held.providers if held is not None else ()
+
+    async def add_dependencies(self, ask: Ask) -> Answer:
+        return await self._state_dependencies(ask, overwrites=False)
+
+    async def set_dependencies(self, ask: Ask) -> Answer:
+        return await self._state_dependencies(ask, overwrites=True)
+
+    async def _state_dependencies(self, ask: Ask, *, overwrites: bool) -> Answer:
+        """What consoles state of a consumer. The versions they name are checked and mean nothing."""
+        request = wire.decode(AddDependenciesRequest, await ask.body(LARGE_BODY))
+        validation.check_dependencies(request, least_providers=0 if overwrites else 1)
+        stated = [self._stated(ask.tenant, dependency) for dependency in request.dependencies]
+        for consumer, providers in stated:
+            decide = partial(self._setting if overwrites else self._adding, consumer, providers)
+            await self._registry.transact(ConsumerId(consumer), decide)
+        return _with_headers(OK, _DEPRECATED)
+
+    def _stated(self, tenant: Tenant, dependency: ConsumerDependency) -> tuple[ServiceId, tuple[ServiceName, ...]]:
+        asked = dependency.consumer
+        assert asked is not None, "validated"
+        name = ServiceName(*tenant, asked.environment, asked.app_id, asked.service_name)
+        consumer_id = self._directory.existing_id(name.version(asked.version))
+        if consumer_id is None:
+            path = f"{asked.environment}/{asked.app_id}/{asked.service_name}/{asked.version}"
+            raise ServiceNotFound(f"Consumer {path} does not exist.")
+        providers = [
+            ServiceName(*tenant, asked.environment, provider.app_id or asked.app_id, provider.service_name)
+            for provider in dependency.providers
+        ]
+        return ServiceId(tenant, consumer_id), tuple(providers)
+
+    async def list_providers(self, ask: Ask) -> Answer:
+        consumer = self._directory.expected(ServiceId(ask.tenant, ask.ids[0]), "Consumer does not exist")
+        services = {
+            service.key: service for name in self._providers(consumer.key) for service in self._directory.behind(name)
+        }
+        return _related("providers", services, consumer, ask)
+
+    async def list_consumers(self, ask: Ask) -> Answer:
+        provider = self._directory.expected(ServiceId(ask.tenant, ask.ids[0]), "Provider does not exist")
+        services = {
+            key: service
+            for key in self._catalogue.consumers(provider.name.unversioned)
+            if (service := self._directory.service(key)) is not None
+        }
+        return _related("consumers", services, provider, ask)
+
+
+class _Batch:
+    """The answer to one half of a batch find, entry by entry."""
+
+    def __init__(self) -> None:
+        self._failed: dict[str, FindFailedResult] = {}
+        self._not_modified: list[int] = []
+        self._updated: list[msgspec.Raw] = []
+
+    def add(self, index: int, held: str, listing: Listing) -> None:
+        self.add_body(index, held, listing.token, listing.rendered.body)
+
+    def add_body(self, index: int, held: str, token: str, body: bytes) -> None:
+        """`body` is an object, maybe empty; its members stand beside the index and the revision."""
+        if held == token:
+            self._not_modified.append(index)
+            return
+        members = b"," + body[1:] if len(body) > 2 else b"}"
+        self._updated.append(msgspec.Raw(b'{"index":%d,"rev":"%s"%s' % (index, token.encode(), members)))
+
+    def fail(self, index: int, error: FacadeError) -> None:
+        """Entries that failed alike are told together, in the words of the first."""
+        refusal = wire.to_refusal(error).error
+        told = replace(refusal, detail=wire.told(error))
+        group = self._failed.setdefault(refusal.error_code, FindFailedResult(indexes=(), error=told))
+        self._failed[refusal.error_code] = replace(group, indexes=(*group.indexes, index))
+
+    def result(self) -> dict[str, Any]:
+        members = {"failed": list(self._failed.values()), "notModified": self._not_modified, "updated": self._updated}
+        return {name: value for name, value in members.items() if value}
+
+
+def _conditional(ask: Ask, token: str, answer: Answer) -> Answer:
+    """The answer, or word that it is what the asker has."""
+    if token == ask.revision:
+        answer = Answer(304)
+    return _with_headers(answer, (b"X-Resource-Revision", token.encode()))
+
+
+def _with_headers(answer: Answer, *headers: tuple[bytes, bytes]) -> Answer:
+    return answer._replace(headers=headers)
+
+
+def _related(half: str, services: dict[ServiceId, Microservice], asker: Microservice, ask: Ask) -> Answer:
+    if ask.query.get("noSelf") == "1":
+        services = {key: service for key, service in services.items() if key != asker.key}
+    return found({half: [from_service(service) for service in services.values()]} if services else {})
+
+
+def _provider(service: Microservice) -> str:
+    name = service.name
+    return f"provider[{service.key.service_id}][{name.environment}/{name.app}/{name.name}/{name.version}]"
+
+
+def _tags(ask: Ask) -> frozenset[str]:
+    return frozenset(filter(None, ask.query.get("tags", "").split(",")))

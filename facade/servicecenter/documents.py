@@ -1,0 +1,110 @@
+"""The answers that many ask for, kept as bytes: an instance is encoded once when it changes, a list once per revision.
+
+In:   what the registry shows under a name or an id, and the revision of that.
+Out:  `{"instances":[...]}`, with a token that clients send back to hear whether anything changed.
+Rules: nothing is kept that could be stale, for every lookup compares records or revisions; what is kept is bounded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from facade.registry.changes import ChangeFeed
+from facade.registry.faces import Shown
+from facade.registry.model import Change, Instance, InstanceKey
+from facade.rendered import Rendered
+from facade.servicecenter import wire
+from facade.servicecenter.exchange import GZIP_FROM, JSON_TYPE, compress
+from facade.servicecenter.mapping import from_instance
+
+KEPT_LISTS = 4_096
+"""One for each name that is asked for, and one more for askers who see less of it. The least recently used go first."""
+
+
+class Listing(NamedTuple):
+    """A list of instances, ready to send."""
+
+    token: str
+    rendered: Rendered
+
+
+class _Face(NamedTuple):
+    """How an instance is presented: one instance has as many documents as it has faces."""
+
+    service_id: str
+    version: str
+    hides_out_of_service: bool
+
+
+class Documents:
+    def __init__(self, feed: ChangeFeed, epoch: str) -> None:
+        self._epoch = epoch
+        self._instances: dict[InstanceKey, tuple[Instance, dict[_Face, bytes]]] = {}
+        self._lists: OrderedDict[Hashable, Listing] = OrderedDict()
+        feed.follow(self._forget)
+
+    def instance(self, shown: Shown, *, hides_out_of_service: bool = False) -> bytes:
+        """One instance as JSON, under the identity that was asked for."""
+        held, documents = self._instances.get(shown.instance.key, (None, {}))
+        if held is not shown.instance:
+            documents = {}
+            self._instances[shown.instance.key] = shown.instance, documents
+        face = _Face(shown.service_id, shown.face.version, hides_out_of_service)
+        document = documents.get(face)
+        if document is None:
+            document = documents[face] = _encoded(shown.instance, face)
+        return document
+
+    def listing(
+        self,
+        identity: Hashable,
+        revision: int,
+        shown: Sequence[Shown],
+        *,
+        hides_out_of_service: bool = False,
+        is_gzipped: bool = False,
+    ) -> Listing:
+        """The list of what is shown. `identity` says what was asked for: with the revision it tells all there is to it."""
+        place = (identity, hides_out_of_service, is_gzipped)
+        listing = self._lists.get(place)
+        if listing is None or listing.rendered.revision != revision:
+            if is_gzipped:
+                plain = self.listing(identity, revision, shown, hides_out_of_service=hides_out_of_service)
+                listing = plain._replace(rendered=gzipped(plain.rendered))
+            else:
+                fragments = [self.instance(one, hides_out_of_service=hides_out_of_service) for one in shown]
+                body = b'{"instances":[' + b",".join(fragments) + b"]}" if fragments else b"{}"
+                rendered = Rendered(body=body, content_type=JSON_TYPE.decode(), revision=revision)
+                listing = Listing(self.token(identity, revision), rendered)
+            self._lists[place] = listing
+            if len(self._lists) > KEPT_LISTS:
+                self._lists.popitem(last=False)
+        self._lists.move_to_end(place)
+        return listing
+
+    def token(self, identity: Hashable, revision: int) -> str:
+        """40 hex digits, as the original's. Different in every epoch, for revisions of two epochs say nothing."""
+        return hashlib.sha1(f"{self._epoch} {revision} {identity}".encode(), usedforsecurity=False).hexdigest()
+
+    def _forget(self, change: Change) -> None:
+        if isinstance(change.before, Instance):
+            self._instances.pop(change.before.key, None)
+
+
+def gzipped(plain: Rendered) -> Rendered:
+    """The same compressed; as it is when it is too small for that."""
+    if len(plain.body) < GZIP_FROM:
+        return plain
+    return msgspec.structs.replace(plain, body=compress(plain.body), is_gzipped=True)
+
+
+def _encoded(instance: Instance, face: _Face) -> bytes:
+    document = from_instance(instance, face.service_id, face.version)
+    if face.hides_out_of_service and document.status == "OUTOFSERVICE":
+        document = msgspec.structs.replace(document, status="DOWN")
+    return wire.encode(document)

@@ -1,0 +1,201 @@
+"""Instances: registration, heartbeats, status, properties, end.
+
+In:   one request each, by the ids that readers of this protocol see; the instance itself may have been born under a flat name.
+Out:  one call to the registry.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+
+from msgspec.structs import replace
+
+from facade.errors import FacadeError, InstanceNotFound, MalformedDocument
+from facade.registry import rules
+from facade.registry.faces import Shown
+from facade.registry.model import Instance, InstanceKey, Microservice, Origin, ServiceId, ServiceKey, Status, Tenant
+from facade.registry.registry import Registry
+from facade.registry.store import Put, Write
+from facade.servicecenter import validation, wire
+from facade.servicecenter.directory import Directory, turn_of_services
+from facade.servicecenter.exchange import LARGE_BODY, OK, SMALL_BODY, Answer, Ask, found
+from facade.servicecenter.mapping import to_instance, to_metadata, to_status
+from facade.servicecenter.records import (
+    HeartbeatSetElement,
+    HeartbeatSetRequest,
+    MicroServiceInstance,
+    RegisterInstanceRequest,
+    UpdateInstancePropsRequest,
+    UpdateInstancesStatusRequest,
+)
+from facade.servicecenter.wire import Code, Refused
+
+_NO_LEASE = "leaseId not exist, instance not exist"
+_GONE = "Service instance does not exist."
+
+
+class Instances:
+    def __init__(self, registry: Registry, directory: Directory) -> None:
+        self._registry = registry
+        self._catalogue = registry.catalogue
+        self._directory = directory
+
+    async def register(self, ask: Ask) -> Answer:
+        (service_id,) = ask.ids
+        request = _decode(RegisterInstanceRequest, await ask.body(SMALL_BODY))
+        if request.instance is None:
+            raise MalformedDocument(
+                "field 'RegisterInstanceRequest.Instance' invalid value '<nil>' does not match rule: {Min: 1}"
+            )
+        validation.check("MicroServiceInstance.ServiceId", service_id, validation.REQUIRED_ID)
+        instance_id = await self.enter(ServiceId(ask.tenant, service_id), request.instance, ask.address)
+        return found({"instanceId": instance_id})
+
+    async def enter(self, service_id: ServiceId, document: MicroServiceInstance, address: str) -> str:
+        """Register an instance of this service, anew when the id is known; returns its id."""
+        validation.check_instance(document)
+        service = await self._registered(service_id)
+        instance_id = document.instance_id or uuid.uuid4().hex
+        application = _flat_name(service.name, self._registry.policy.plain_apps)
+        held = await self._registry.register(to_instance(document, service, instance_id, application, address))
+        if self._catalogue.service(service_id) is None:
+            # The service was deleted while the store was writing: nobody could ever find what is left.
+            await self._registry.cancel(held.key)
+            raise Refused(Code.SERVICE_NOT_EXISTS, "Service does not exist.")
+        return instance_id
+
+    async def _registered(self, service_id: ServiceId) -> Microservice:
+        """The service's record; of one that is only implied, it is made now."""
+
+        def decide() -> Sequence[Write]:
+            service, first = self._directory.writable(service_id, "Invalid 'serviceID' in request body.")
+            return [*first, Put(service)] if self._catalogue.service(service_id) is None else ()
+
+        stored = self._catalogue.service(service_id)
+        if stored is None:
+            await self._registry.transact(turn_of_services(service_id.tenant), decide)
+            stored = self._directory.expected(service_id)
+        return stored
+
+    # Heartbeats
+
+    async def renew(self, ask: Ask) -> Answer:
+        """From memory. InstanceNotFound becomes 400017, and the client registers again."""
+        service_id, instance_id = ask.ids
+        self.beat(ask.tenant, service_id, instance_id)
+        return OK
+
+    def beat(self, tenant: Tenant, service_id: str, instance_id: str) -> Instance:
+        return self._registry.renew(self._key(tenant, service_id, instance_id, _NO_LEASE))
+
+    async def renew_many(self, ask: Ask) -> Answer:
+        """Each by itself; the answer tells which are gone."""
+        request = _decode(HeartbeatSetRequest, await ask.body(LARGE_BODY))
+        if not request.instances:
+            raise MalformedDocument("Request format invalid.")
+        results = []
+        for service_id, instance_id in dict.fromkeys((one.service_id, one.instance_id) for one in request.instances):
+            fault = ""
+            try:
+                self.beat(ask.tenant, service_id, instance_id)
+            except FacadeError as error:
+                fault = wire.told(error)
+            results.append(HeartbeatSetElement(service_id=service_id, instance_id=instance_id, err_message=fault))
+        return found({"instances": results})
+
+    # Changes
+
+    async def set_status(self, ask: Ask) -> Answer:
+        service_id, instance_id = ask.ids
+        status = ask.query.get("value", "")
+        validation.check("UpdateInstanceStatusRequest.Status", status, validation.STATUS)
+        key = self._key(ask.tenant, service_id, instance_id, _GONE)
+        await self._registry.amend(key, _with_status(to_status(status)))
+        return OK
+
+    async def set_properties(self, ask: Ask) -> Answer:
+        """Replace all properties. Clients send the whole instance; what else it says does not count."""
+        service_id, instance_id = ask.ids
+        properties = to_metadata(_decode(UpdateInstancePropsRequest, await ask.body(SMALL_BODY)).properties)
+        key = self._key(ask.tenant, service_id, instance_id, _GONE)
+        await self._registry.amend(
+            key, lambda held: held if held.metadata == properties else replace(held, metadata=properties)
+        )
+        return OK
+
+    async def set_many_statuses(self, ask: Ask) -> Answer:
+        """The status of every instance that carries all the properties given; of all, when none are."""
+        request = _decode(UpdateInstancesStatusRequest, await ask.body(LARGE_BODY))
+        validation.check("UpdateInstanceStatusRequest.Status", request.status, validation.STATUS)
+        how = _with_status(to_status(request.status))
+        wanted = (request.matches.properties if request.matches else {}).items()
+        for key in [one.key for one in self._all(ask.tenant) if wanted <= one.metadata.items()]:
+            try:
+                await self._registry.amend(key, how)
+            except InstanceNotFound:
+                continue  # it left while others were being written
+        return OK
+
+    def _all(self, tenant: Tenant) -> Iterable[Instance]:
+        found_under = {}
+        for service in self._directory.services(tenant, with_shared=False):
+            for shown in self.shown_under(service.key):
+                found_under[shown.instance.key] = shown.instance
+        return found_under.values()
+
+    # The end
+
+    async def cancel(self, ask: Ask) -> Answer:
+        service_id, instance_id = ask.ids
+        await self._registry.cancel(self._key(ask.tenant, service_id, instance_id, "Instance's leaseId not exist."))
+        return OK
+
+    async def end_all(self, service_id: ServiceId) -> None:
+        """All that was registered for a service; of one that is only implied, what it shows."""
+        if self._catalogue.service(service_id) is not None:
+            keys = [one.key for one in self._catalogue.in_service(service_id)]
+        else:
+            keys = [one.instance.key for one in self.shown_under(service_id)]
+        for key in keys:
+            try:
+                await self._registry.cancel(key)
+            except InstanceNotFound:
+                continue  # it left by itself
+
+    def shown_under(self, service_id: ServiceId) -> tuple[Shown, ...]:
+        view = self._directory.instances(service_id)
+        return view.shown if view is not None else ()
+
+    def _key(self, tenant: Tenant, service_id: str, instance_id: str, detail: str) -> InstanceKey:
+        shown = self._directory.instance(ServiceId(tenant, service_id), instance_id)
+        if shown is None:
+            raise Refused(Code.INSTANCE_NOT_EXISTS, detail)
+        return shown.instance.key
+
+
+def _decode(kind: type[wire.DocumentT], body: bytes) -> wire.DocumentT:
+    try:
+        return wire.decode(kind, body)
+    except MalformedDocument as error:
+        raise MalformedDocument(f"Unmarshal error: {error}") from None
+
+
+def _with_status(status: Status) -> Callable[[Instance], Instance]:
+    """What a status means that came by this protocol.
+
+    An instance born here reports it of itself. One born under a flat name has an owner who cannot: there it is an
+    operator's word, which UP takes back.
+    """
+
+    def amended(held: Instance) -> Instance:
+        if held.key.origin is Origin.SERVICECENTER:
+            return rules.reporting(held, status)
+        return rules.restored(held, Status.UP) if status is Status.UP else rules.overridden(held, status)
+
+    return amended
+
+
+def _flat_name(key: ServiceKey, plain_apps: frozenset[str]) -> str:
+    """NAME for apps that need no telling apart, APP.NAME for others (N6)."""
+    return (key.name if key.app in plain_apps else f"{key.app}.{key.name}").upper()
