@@ -76,7 +76,7 @@ def start_real(processes: Processes, free_port: Callable[[], int]) -> Callable[[
 
 
 @pytest.fixture(scope="session")
-def start_eureka(eureka_kind: str, start_ours: StartOurs, start_real: Callable[[str], Running]) -> RunningWith:
+def start_eureka(eureka_kind: str, start_ours: StartOurs, start_real: Callable[[str], Running]) -> ServerWith:
     """`start_eureka(setting=value, …)` starts an empty server of the kind under test."""
 
     def start(**settings: object) -> Running:
@@ -88,7 +88,7 @@ def start_eureka(eureka_kind: str, start_ours: StartOurs, start_real: Callable[[
 
 
 @pytest.fixture(scope="session")
-def server_with(start_eureka: ServerWith) -> RunningWith:
+def server_with(start_eureka: ServerWith) -> ServerWith:
     """As `start_eureka`, but the same server is given to all who ask for the same settings: they leave it empty."""
     servers: dict[frozenset[tuple[str, object]], Running] = {}
 
