@@ -22,8 +22,8 @@ STAND_IN = """
 import asyncio, sys, types
 
 async def serve(settings):
-    print(settings.store, *settings.listen, flush=True)
     try:
+        print(settings.store, *settings.listen, flush=True)
         await asyncio.sleep(3600)
     finally:
         await asyncio.sleep(0)
