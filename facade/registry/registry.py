@@ -132,7 +132,19 @@ class Registry:
         if self.faces.to_use(name) is not None:
             await self.transact(name, lambda: [Put(face)] if (face := self.faces.to_use(name)) is not None else [])
 
+    def has_lapsed(self, key: InstanceKey) -> bool:
+        """Whether a lease is past its deadline and waits for the sweep only. A renewal still saves it."""
+        lease = self.catalogue.leases.get(key)
+        if lease is None or lease.deadline_s > self._lease_clock.now_s():
+            return False
+        return not self._eviction.protection(key.origin).is_on
+
     # For people
+
+    def remaining_s(self, key: InstanceKey) -> int:
+        """Whole seconds until a lease lapses; 0 when it has, or when there is none."""
+        lease = self.catalogue.leases.get(key)
+        return lease.remaining_ms(self._lease_clock.now_s()) // 1000 if lease is not None else 0
 
     def protection(self, origin: Origin) -> Protection:
         return self._eviction.protection(origin)
