@@ -245,9 +245,9 @@ class EurekaFront:
         return NOT_FOUND
 
     def _single(self, ask: Ask, instance: Instance) -> Answer:
-        """Live, with the lease as it is now, and always in full."""
+        """Live, with the lease as it is now, and always in full. One that waits for its eviction is not shown."""
         info = self._info(instance)
-        if info is None:
+        if info is None or self.registry.has_lapsed(instance.key):
             return NOT_FOUND
         return Answer(200, wire.encode_single_instance(ask.format, info), ask.format)
 

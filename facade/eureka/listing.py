@@ -1,0 +1,187 @@
+"""What is listed under each name, and its bytes: one instance is encoded, one piece of fifty compressed, per change.
+
+Applications are kept apart from the documents because they are what documents share: the registry, an application and a
+VIP all show the same entries.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from functools import lru_cache
+
+from msgspec.structs import replace
+
+from facade.eureka import gzipped
+from facade.eureka.gzipped import Deflated
+from facade.eureka.mapping import addresses
+from facade.eureka.records import Action, InstanceInfo
+from facade.eureka.wire import Frame, Variant, application_frame, encode_instance, separator
+from facade.registry.model import InstanceKey, Origin
+from facade.rendered import Rendered
+
+PIECE = 50
+"""Instances that are compressed together: a change costs one piece, 0.3 ms; smaller pieces compress worse."""
+
+Asked = tuple[Variant, bool]
+"""A variant, and whether gzipped."""
+Address = tuple[str, int]
+
+
+class Entry:
+    """An instance as it is shown from one change to the next, and its bytes in each variant asked for."""
+
+    __slots__ = ("_fragments", "addresses", "info", "key", "vips")
+
+    def __init__(self, key: InstanceKey, info: InstanceInfo) -> None:
+        self.key = key
+        self.info = info
+        self.addresses = addresses(info)
+        self.vips = frozenset([(False, vip) for vip in info.vips] + [(True, vip) for vip in info.secure_vips])
+        self._fragments: dict[Variant, bytes] = {}
+
+    @property
+    def is_native(self) -> bool:
+        return self.key.origin is Origin.EUREKA
+
+    def fragment(self, variant: Variant) -> bytes:
+        found = self._fragments.get(variant)
+        if found is None:
+            found = self._fragments[variant] = encode_instance(variant, self.info)
+        return found
+
+    def ended(self, at_ms: int) -> Entry:
+        """The same, as its readers are told that it is gone."""
+        lease = replace(self.info.lease_info, evicted_ms=at_ms)
+        return Entry(self.key, replace(self.info, action=Action.DELETED, last_updated_ms=at_ms, lease_info=lease))
+
+
+class _Piece:
+    """Up to PIECE instances of one application, which are compressed together."""
+
+    __slots__ = ("entries", "kept")
+
+    def __init__(self) -> None:
+        self.entries: dict[InstanceKey, Entry] = {}
+        self.kept: dict[Variant, Deflated] = {}
+
+    def text(self, variant: Variant) -> bytes:
+        return separator(variant).join(entry.fragment(variant) for entry in self.entries.values())
+
+    def deflated(self, variant: Variant) -> Deflated:
+        found = self.kept.get(variant)
+        if found is None:
+            found = self.kept[variant] = gzipped.deflate(self.text(variant))
+        return found
+
+
+class Application:
+    """All of one name: what is known by either protocol, and what of it is listed."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.known: dict[InstanceKey, Entry] = {}
+        self.listed: dict[InstanceKey, Entry] = {}
+        self.kept: dict[Asked, Rendered] = {}
+        self._native_addresses: Counter[Address] = Counter()
+        self._projected: dict[InstanceKey, None] = {}
+        self._pieces: list[_Piece] = []
+        self._piece_of: dict[InstanceKey, _Piece] = {}
+        self._deflated: dict[Variant, Deflated] = {}
+
+    def take(self, entry: Entry) -> list[InstanceKey]:
+        """Know of an instance; returns the keys that may be listed differently now."""
+        before = self.known.get(entry.key)
+        self.known[entry.key] = entry
+        return self._touched(entry.key, before, entry)
+
+    def drop(self, key: InstanceKey) -> list[InstanceKey]:
+        return self._touched(key, self.known.pop(key, None), None)
+
+    def _touched(self, key: InstanceKey, before: Entry | None, after: Entry | None) -> list[InstanceKey]:
+        if key.origin is not Origin.EUREKA:
+            if after is not None:
+                self._projected[key] = None
+            else:
+                self._projected.pop(key, None)
+            return [key]
+        self._native_addresses.update(after.addresses if after is not None else ())
+        for address in before.addresses if before is not None else ():
+            self._native_addresses[address] -= 1
+            if not self._native_addresses[address]:
+                del self._native_addresses[address]
+        return [key, *self._projected]
+
+    def wanted(self, key: InstanceKey) -> Entry | None:
+        """What is to be listed under a key: nothing where an instance that was born here has the same address."""
+        entry = self.known.get(key)
+        if entry is None or entry.is_native or not any(self._native_addresses[address] for address in entry.addresses):
+            return entry
+        return None
+
+    def put(self, entry: Entry) -> None:
+        piece = self._piece_of.get(entry.key)
+        if piece is None:
+            piece = self._piece_of[entry.key] = self._piece_with_room()
+        piece.entries[entry.key] = self.listed[entry.key] = entry
+        self._outdate(piece)
+
+    def remove(self, key: InstanceKey) -> None:
+        piece = self._piece_of.pop(key)
+        del piece.entries[key], self.listed[key]
+        if not piece.entries:
+            self._pieces.remove(piece)
+        self._outdate(piece)
+
+    def _piece_with_room(self) -> _Piece:
+        for piece in self._pieces:
+            if len(piece.entries) < PIECE:
+                return piece
+        self._pieces.append(_Piece())
+        return self._pieces[-1]
+
+    def _outdate(self, piece: _Piece) -> None:
+        piece.kept.clear()
+        self._deflated.clear()
+        self.kept.clear()
+
+    def content(self, variant: Variant) -> bytes:
+        return separator(variant).join(piece.text(variant) for piece in self._pieces)
+
+    def text(self, variant: Variant) -> bytes:
+        return application_frame(variant, self.name).around(self.content(variant))
+
+    def deflated(self, variant: Variant) -> Deflated:
+        """The same, compressed, as it stands inside a registry document."""
+        found = self._deflated.get(variant)
+        if found is None:
+            frame = application_frame(variant, self.name)
+            found = self._deflated[variant] = self.deflated_within(frame, variant)
+        return found
+
+    def deflated_within(self, frame: Frame, variant: Variant) -> Deflated:
+        return deflated_within(frame, (piece.deflated(variant) for piece in self._pieces), variant)
+
+
+class Vip:
+    """The instances that go by one VIP."""
+
+    __slots__ = ("entries", "kept")
+
+    def __init__(self) -> None:
+        self.entries: dict[InstanceKey, Entry] = {}
+        self.kept: dict[Asked, Rendered] = {}
+
+
+def deflated_within(frame: Frame, pieces: Iterable[Deflated], variant: Variant) -> Deflated:
+    """The bytes of the plain form, from pieces compressed before."""
+    between = _deflated_constant(separator(variant))
+    parts = [_deflated_constant(frame.head)]
+    for piece in pieces:
+        if len(parts) > 1 and between.length:
+            parts.append(between)
+        parts.append(piece)
+    return gzipped.join([*parts, _deflated_constant(frame.tail)])
+
+
+_deflated_constant = lru_cache(maxsize=1_000)(gzipped.deflate)
