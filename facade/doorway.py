@@ -42,7 +42,7 @@ INTERNALS = {
         *("on_message_begin", "on_headers_complete", "on_message_complete", "on_response_complete"),
         *("handle_websocket_upgrade", "_get_upgrade", "_should_upgrade"),
         *("_start_asgi_task", "_unset_keepalive_if_required"),
-        *("loop", "parser", "transport", "flow", "client", "headers", "cycle", "pipeline"),
+        *("loop", "parser", "transport", "flow", "client", "scope", "headers", "cycle", "pipeline"),
     ),
     RequestResponseCycle: (
         *("transport", "message_event", "keep_alive"),
@@ -256,6 +256,8 @@ class Doorway(HttpToolsProtocol):
         self.in_head = False
         self.deadline = self.loop.time() + self.limits.body_s
         super().on_headers_complete()
+        if self.url.endswith(b"?") and "raw_path" in self.scope:
+            self.scope["raw_path"] += b"?"  # lost otherwise; ServiceCenter refuses an empty query
         if self.is_chunked:
             # Trailers would be added to the headers of a request that is already being handled: drop them.
             self.headers = cast(list[tuple[bytes, bytes]], deque[Any](maxlen=0))  # uvicorn only appends

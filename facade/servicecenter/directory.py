@@ -42,16 +42,22 @@ class Consumer(NamedTuple):
 
     consumer_id: str
     service: Microservice | None
+    environment: str = ""
+    """What it asked for; a service's own counts instead."""
 
     def __str__(self) -> str:
-        return f"Consumer[{self.consumer_id}][{_path(self.service.name if self.service else None)}]"
+        return f"Consumer[{self.consumer_id}][{self._path}]"
+
+    @property
+    def _path(self) -> str:
+        if self.service is None:
+            return f"{self.environment}///"
+        key = self.service.name
+        return f"{key.environment}/{key.app}/{key.name}/{key.version}"
 
     def sees(self, provider: Microservice | None) -> bool:
         """Whether it may see a service; None stands for one that is open to all."""
         return self.service is None or provider is None or is_open_to(self.service.name, provider)
-
-
-ANYBODY = Consumer("", None)
 
 
 class Directory:
@@ -62,13 +68,13 @@ class Directory:
         self._faces = registry.faces
         self._since_ms = registry.clock.now_ms()
 
-    def consumer(self, tenant: Tenant, consumer_id: str) -> Consumer:
+    def consumer(self, tenant: Tenant, consumer_id: str, environment: str = "") -> Consumer:
         if not consumer_id:
-            return ANYBODY
+            return Consumer("", None, environment)
         service = self.service(ServiceId(tenant, consumer_id))
         if service is None:
             raise Refused(Code.SERVICE_NOT_EXISTS, f"Consumer[{consumer_id}] does not exist.")
-        return Consumer(consumer_id, service)
+        return Consumer(consumer_id, service, service.name.environment)
 
     # Services
 
@@ -169,7 +175,3 @@ class Directory:
 def turn_of_services(tenant: Tenant) -> tuple[str, Tenant]:
     """Ids, names and aliases are unique in a tenant: whoever creates, changes or deletes a service waits for this turn."""
     return "services", tenant
-
-
-def _path(key: ServiceKey | None) -> str:
-    return f"{key.environment}/{key.app}/{key.name}/{key.version}" if key is not None else "///"

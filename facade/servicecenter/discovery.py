@@ -70,18 +70,15 @@ class Discovery:
         )
         validation.check("FindInstancesRequest.ConsumerServiceId", ask.consumer_id, validation.ID)
         validation.check_find("FindInstancesRequest", asked)
-        consumer = self._directory.consumer(ask.tenant, ask.consumer_id)
-        return self._answer(
-            ask, self._listing(ask, await self._found(ask, consumer, asked), is_gzipped=ask.accepts_gzip)
-        )
+        return self._answer(ask, self._listing(ask, await self._found(ask, asked), is_gzipped=ask.accepts_gzip))
 
-    async def _found(self, ask: Ask, consumer: Consumer, asked: MicroServiceKey) -> _Seen:
-        environment = consumer.service.name.environment if consumer.service else asked.environment
-        name = ServiceName(*ask.tenant, environment, asked.app_id, asked.service_name)
+    async def _found(self, ask: Ask, asked: MicroServiceKey) -> _Seen:
+        consumer = self._directory.consumer(ask.tenant, ask.consumer_id, asked.environment)
+        name = ServiceName(*ask.tenant, consumer.environment, asked.app_id, asked.service_name)
         view = self._directory.find(name)
         if view is None:
             await self._depend(consumer, name)
-            path = f"{environment}/{name.app}/{name.name}"
+            path = f"{name.environment}/{name.app}/{name.name}"
             raise ServiceNotFound(f"{consumer} find provider[{path}] failed, provider does not exist")
         if self._directory.is_visible(consumer, name):
             await self._depend(consumer, name)
@@ -100,9 +97,8 @@ class Discovery:
         services, instances = _Batch(), _Batch()
         for index, wanted in enumerate(request.services):
             try:
-                consumer = self._directory.consumer(ask.tenant, ask.consumer_id)
                 assert wanted.service is not None, "validated"
-                services.add(index, wanted.rev, self._listing(ask, await self._found(ask, consumer, wanted.service)))
+                services.add(index, wanted.rev, self._listing(ask, await self._found(ask, wanted.service)))
             except FacadeError as error:
                 services.fail(index, error)
         for index, other in enumerate(request.instances):
