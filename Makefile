@@ -32,9 +32,12 @@ check: $(DEV) ## lint, formatting, types, and which room may import which
 	$(VENV)/bin/mypy --strict facade
 	$(VENV)/bin/lint-imports --no-cache
 
+# The first run builds the real servers and clients.
+SLOWLY := --timeout 900
+
 conformance: $(DEV) peers ## ask our server, and the real ones at hand, what the protocols promise
-	$(RUN) -m pytest conformance $(ARGS)
-	@if command -v java >/dev/null && command -v mvn >/dev/null; then set -x; $(RUN) -m pytest conformance/eureka --eureka-kind real $(ARGS); \
+	$(RUN) -m pytest conformance $(SLOWLY) $(ARGS)
+	@if command -v java >/dev/null && command -v mvn >/dev/null; then set -x; $(RUN) -m pytest conformance/eureka --eureka-kind real $(SLOWLY) $(ARGS); \
 	else echo 'not asked: the real Eureka server, which needs a JDK 17 and Maven'; fi
 	@if [[ -n "$${SERVICECENTER_URL:-}" ]]; then set -x; \
 	$(RUN) -m pytest conformance/servicecenter --servicecenter "$$SERVICECENTER_URL" --servicecenter-kind real $(ARGS); \
