@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import gzip
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from itertools import takewhile
 
 from facade.eureka import gzipped
 from facade.eureka.gzipped import Deflated
-from facade.eureka.listing import Application, Asked, Entry, Vip, deflated_within
+from facade.eureka.listing import Application, Asked, Entry, Group, Vip, deflated_within
 from facade.eureka.mapping import from_instance
 from facade.eureka.records import Action
 from facade.eureka.wire import application_frame, application_root, registry_frame, separator
@@ -29,7 +29,7 @@ VIP_VERSION = -1
 """What the original always writes as the version of these documents."""
 
 _SMALL_DELTA = 200
-"""Up to so many entries a delta is worth compressing well; beyond, quickly."""
+"""Up to so many entries a delta is compressed in one go, 2 ms; beyond, by application, and only where it changed."""
 
 
 class Documents:
@@ -114,7 +114,7 @@ class SpaceDocuments:
         """Never a 404: a name that nobody goes by has an empty document."""
         vip = self._vips.get((is_secure, name))
         if vip is None:
-            return self._render_entries({}, VIP_VERSION, "", asked)
+            return self._render_groups({}, VIP_VERSION, "", asked)
         return _kept(vip.kept, asked, lambda: self._render_vip(vip, asked))
 
     def action_of(self, instance: Instance) -> Action:
@@ -131,8 +131,11 @@ class SpaceDocuments:
         if not is_gzipped:
             texts = (application.text(variant) for application in self._applications.values())
             return self._rendered(frame.around(separator(variant).join(texts)), asked)
-        pieces = (application.deflated(variant) for application in self._applications.values())
-        return self._rendered_gzip(deflated_within(frame, pieces, variant), asked)
+        groups = (
+            application.deflated(variant, is_first=at == 0)
+            for at, application in enumerate(self._applications.values())
+        )
+        return self._rendered_gzip(deflated_within(frame, groups), asked)
 
     def _render_application(self, application: Application, asked: Asked) -> Rendered:
         variant, is_gzipped = asked
@@ -142,32 +145,28 @@ class SpaceDocuments:
         return self._rendered_gzip(application.deflated_within(root, variant), asked)
 
     def _render_delta(self, asked: Asked) -> Rendered:
-        groups: dict[str, list[Entry]] = {}
-        for is_gone in (False, True):
-            for entry in self._window:
-                if (entry.info.action is Action.DELETED) is is_gone:
-                    groups.setdefault(entry.info.app, []).append(entry)
-        return self._render_entries(groups, self.version, self.hash_code, asked)
+        variant, is_gzipped = asked
+        if not is_gzipped or len(self._window) <= _SMALL_DELTA:
+            return self._render_groups(self._window.groups, self.version, self.hash_code, asked)
+        groups = (
+            group.deflated(variant, application_frame(variant, name), is_first=at == 0)
+            for at, (name, group) in enumerate(self._window.groups.items())
+        )
+        frame = registry_frame(variant, self.version, self.hash_code)
+        return self._rendered_gzip(deflated_within(frame, groups), asked)
 
     def _render_vip(self, vip: Vip, asked: Asked) -> Rendered:
-        groups: dict[str, list[Entry]] = {}
+        groups: dict[str, Group] = {}
         for entry in vip.entries.values():
-            groups.setdefault(entry.info.app, []).append(entry)
+            groups.setdefault(entry.info.app, Group()).put(entry)
         statuses = Counter(entry.info.status for entry in vip.entries.values())
-        return self._render_entries(groups, VIP_VERSION, _hash_code(statuses), asked)
+        return self._render_groups(groups, VIP_VERSION, _hash_code(statuses), asked)
 
-    def _render_entries(self, groups: dict[str, list[Entry]], version: int, hash_code: str, asked: Asked) -> Rendered:
+    def _render_groups(self, groups: Mapping[str, Group], version: int, hash_code: str, asked: Asked) -> Rendered:
         variant, is_gzipped = asked
-        between = separator(variant)
-        texts = (
-            application_frame(variant, name).around(between.join(entry.fragment(variant) for entry in entries))
-            for name, entries in groups.items()
-        )
-        text = registry_frame(variant, version, hash_code).around(between.join(texts))
-        if is_gzipped:
-            level = 6 if sum(map(len, groups.values())) <= _SMALL_DELTA else 1
-            return self._rendered(gzip.compress(text, level, mtime=0), asked)
-        return self._rendered(text, asked)
+        texts = (application_frame(variant, name).around(group.text(variant)) for name, group in groups.items())
+        text = registry_frame(variant, version, hash_code).around(separator(variant).join(texts))
+        return self._rendered(gzip.compress(text, 6, mtime=0) if is_gzipped else text, asked)
 
     def _rendered_gzip(self, text: Deflated, asked: Asked) -> Rendered:
         return self._rendered(gzipped.gzip_member(text), asked)
@@ -252,23 +251,26 @@ class _DeltaWindow:
 
     def __init__(self, length_s: float) -> None:
         self._length_s = length_s
-        self._changed: dict[InstanceKey, tuple[float, Entry]] = {}
+        self._changed: dict[InstanceKey, tuple[float, str]] = {}
+        self.groups: dict[str, Group] = {}
+        """The same by application."""
 
     def __len__(self) -> int:
         return len(self._changed)
 
-    def __iter__(self) -> Iterator[Entry]:
-        return (entry for _, entry in self._changed.values())
-
     def add(self, entry: Entry, at_s: float) -> None:
         self._changed.pop(entry.key, None)  # inserting anew moves it to the end
-        self._changed[entry.key] = (at_s, entry)
+        self._changed[entry.key] = (at_s, entry.info.app)
+        self.groups.setdefault(entry.info.app, Group()).put(entry)
 
     def trim(self, now_s: float) -> bool:
         """Forget what has been told for long enough; whether there was any such thing."""
         over = list(takewhile(lambda key: self._changed[key][0] + self._length_s < now_s, self._changed))
         for key in over:
-            del self._changed[key]
+            _, application = self._changed.pop(key)
+            self.groups[application].remove(key)
+            if not self.groups[application].entries:
+                del self.groups[application]
         return bool(over)
 
 

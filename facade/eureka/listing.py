@@ -26,6 +26,7 @@ PIECE = 50
 Asked = tuple[Variant, bool]
 """A variant, and whether gzipped."""
 Address = tuple[str, int]
+BARE = Frame(b"", b"")
 
 
 class Entry:
@@ -44,6 +45,10 @@ class Entry:
     def is_native(self) -> bool:
         return self.key.origin is Origin.EUREKA
 
+    @property
+    def is_gone(self) -> bool:
+        return self.info.action is Action.DELETED
+
     def fragment(self, variant: Variant) -> bytes:
         found = self._fragments.get(variant)
         if found is None:
@@ -56,22 +61,39 @@ class Entry:
         return Entry(self.key, replace(self.info, action=Action.DELETED, last_updated_ms=at_ms, lease_info=lease))
 
 
-class _Piece:
-    """Up to PIECE instances of one application, which are compressed together."""
+class Group:
+    """Entries that are compressed together: a piece of an application, or what a delta tells of one.
 
-    __slots__ = ("entries", "kept")
+    Compressed they begin with the separator, unless they come first: so groups are joined without anything between.
+    """
+
+    __slots__ = ("_deflated", "entries")
 
     def __init__(self) -> None:
         self.entries: dict[InstanceKey, Entry] = {}
-        self.kept: dict[Variant, Deflated] = {}
+        self._deflated: dict[tuple[Variant, bool], Deflated] = {}
+
+    def put(self, entry: Entry) -> None:
+        self.entries.pop(entry.key, None)  # the latest stands last
+        self.entries[entry.key] = entry
+        self._deflated.clear()
+
+    def remove(self, key: InstanceKey) -> None:
+        del self.entries[key]
+        self._deflated.clear()
 
     def text(self, variant: Variant) -> bytes:
-        return separator(variant).join(entry.fragment(variant) for entry in self.entries.values())
+        """Those that are gone stand last: a client that did not know the application would add them otherwise."""
+        gone = [entry for entry in self.entries.values() if entry.is_gone]
+        live = [entry for entry in self.entries.values() if not entry.is_gone] if gone else self.entries.values()
+        return separator(variant).join(entry.fragment(variant) for entry in (*live, *gone))
 
-    def deflated(self, variant: Variant) -> Deflated:
-        found = self.kept.get(variant)
+    def deflated(self, variant: Variant, frame: Frame, *, is_first: bool) -> Deflated:
+        found = self._deflated.get((variant, is_first))
         if found is None:
-            found = self.kept[variant] = gzipped.deflate(self.text(variant))
+            between = b"" if is_first else separator(variant)
+            text = frame.around(self.text(variant))
+            found = self._deflated[variant, is_first] = gzipped.deflate(between + text)
         return found
 
 
@@ -85,9 +107,9 @@ class Application:
         self.kept: dict[Asked, Rendered] = {}
         self._native_addresses: Counter[Address] = Counter()
         self._projected: dict[InstanceKey, None] = {}
-        self._pieces: list[_Piece] = []
-        self._piece_of: dict[InstanceKey, _Piece] = {}
-        self._deflated: dict[Variant, Deflated] = {}
+        self._pieces: list[Group] = []
+        self._piece_of: dict[InstanceKey, Group] = {}
+        self._deflated: dict[tuple[Variant, bool], Deflated] = {}
 
     def take(self, entry: Entry) -> list[InstanceKey]:
         """Know of an instance; returns the keys that may be listed differently now."""
@@ -123,25 +145,26 @@ class Application:
         piece = self._piece_of.get(entry.key)
         if piece is None:
             piece = self._piece_of[entry.key] = self._piece_with_room()
-        piece.entries[entry.key] = self.listed[entry.key] = entry
-        self._outdate(piece)
+        piece.put(entry)
+        self.listed[entry.key] = entry
+        self._outdate()
 
     def remove(self, key: InstanceKey) -> None:
         piece = self._piece_of.pop(key)
-        del piece.entries[key], self.listed[key]
+        piece.remove(key)
+        del self.listed[key]
         if not piece.entries:
             self._pieces.remove(piece)
-        self._outdate(piece)
+        self._outdate()
 
-    def _piece_with_room(self) -> _Piece:
+    def _piece_with_room(self) -> Group:
         for piece in self._pieces:
             if len(piece.entries) < PIECE:
                 return piece
-        self._pieces.append(_Piece())
+        self._pieces.append(Group())
         return self._pieces[-1]
 
-    def _outdate(self, piece: _Piece) -> None:
-        piece.kept.clear()
+    def _outdate(self) -> None:
         self._deflated.clear()
         self.kept.clear()
 
@@ -151,16 +174,19 @@ class Application:
     def text(self, variant: Variant) -> bytes:
         return application_frame(variant, self.name).around(self.content(variant))
 
-    def deflated(self, variant: Variant) -> Deflated:
+    def deflated(self, variant: Variant, *, is_first: bool) -> Deflated:
         """The same, compressed, as it stands inside a registry document."""
-        found = self._deflated.get(variant)
+        found = self._deflated.get((variant, is_first))
         if found is None:
             frame = application_frame(variant, self.name)
-            found = self._deflated[variant] = self.deflated_within(frame, variant)
+            if not is_first:
+                frame = Frame(separator(variant) + frame.head, frame.tail)
+            found = self._deflated[variant, is_first] = self.deflated_within(frame, variant)
         return found
 
     def deflated_within(self, frame: Frame, variant: Variant) -> Deflated:
-        return deflated_within(frame, (piece.deflated(variant) for piece in self._pieces), variant)
+        pieces = (piece.deflated(variant, BARE, is_first=at == 0) for at, piece in enumerate(self._pieces))
+        return deflated_within(frame, pieces)
 
 
 class Vip:
@@ -173,15 +199,9 @@ class Vip:
         self.kept: dict[Asked, Rendered] = {}
 
 
-def deflated_within(frame: Frame, pieces: Iterable[Deflated], variant: Variant) -> Deflated:
-    """The bytes of the plain form, from pieces compressed before."""
-    between = _deflated_constant(separator(variant))
-    parts = [_deflated_constant(frame.head)]
-    for piece in pieces:
-        if len(parts) > 1 and between.length:
-            parts.append(between)
-        parts.append(piece)
-    return gzipped.join([*parts, _deflated_constant(frame.tail)])
+def deflated_within(frame: Frame, groups: Iterable[Deflated]) -> Deflated:
+    """The bytes of the plain form, from groups compressed before."""
+    return gzipped.join([_deflated_constant(frame.head), *groups, _deflated_constant(frame.tail)])
 
 
 _deflated_constant = lru_cache(maxsize=1_000)(gzipped.deflate)
