@@ -1,1 +1,1 @@
-"""All that knows ServiceCenter's bytes. Start at `routes.py`; a renewal is answered in `ServiceCenterFront.heartbeat`."""
+"""All that knows ServiceCenter's bytes. Start at `routes.py`; a renewal is answered in `Instances.renew`."""

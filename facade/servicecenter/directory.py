@@ -1,7 +1,7 @@
 """Who is known by which name or id, and who may see whom. Reads the registry; writes nothing.
 
-To the registry's services and faces it adds what only this protocol has: ServiceCenter's own registration, by which clients
-learn its addresses, and the microservice record that a face implies.
+To the registry's services and faces it adds what only this protocol has: ServiceCenter's own registration, by which
+clients learn its addresses, and the microservice record that a face implies.
 """
 
 from __future__ import annotations
@@ -173,5 +173,5 @@ class Directory:
 
 
 def turn_of_services(tenant: Tenant) -> tuple[str, Tenant]:
-    """Ids, names and aliases are unique in a tenant: whoever creates, changes or deletes a service waits for this turn."""
+    """Ids, names and aliases are unique in a tenant: whoever creates, changes or deletes one waits for this turn."""
     return "services", tenant

@@ -2,8 +2,8 @@
 
 In:   a question, and often the consumer's own serviceId; its environment then counts instead of the one asked for.
 Out:  kept documents, or 304 when the asker's revision is still the present one.
-Rules: a consumer's wish for a provider is recorded before it is answered, also for one that is not there yet: from then on
-      its watch tells of every change, and there is no moment in between that it could miss.
+Rules: a consumer's wish for a provider is recorded before it is answered, also for one that is not there yet: from then
+      on its watch tells of every change, and there is no moment in between that it could miss.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from facade.servicecenter.records import (
 )
 from facade.servicecenter.wire import Code, Refused
 
-MOST_PROVIDERS = 10_000
+MOST_PROVIDERS = 2_000
 """Dependencies kept of one consumer: it chooses the names, so this bounds what a stranger can make us keep."""
 
 _DEPRECATED = (b"Deprecation", b'version="v4"')
@@ -151,10 +151,9 @@ class Discovery:
         else:
             shown = None
         if shown is None:
-            raise Refused(
-                Code.INSTANCE_NOT_EXISTS,
-                f"{consumer} find {_provider(provider)} instance[{instance_id}] failed, provider instance does not exist",
-            )
+            asked = f"{_provider(provider)} instance[{instance_id}]"
+            detail = f"{consumer} find {asked} failed, provider instance does not exist"
+            raise Refused(Code.INSTANCE_NOT_EXISTS, detail)
         document = self._documents.instance(shown, hides_out_of_service=ask.hides_out_of_service)
         return document, self._documents.token(document, shown.instance.updated_ms)
 

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from facade.registry.changes import ChangeFeed
 from facade.registry.faces import Shown
 from facade.registry.model import Change, Instance, InstanceKey
+from facade.registry.registry import Registry
 from facade.rendered import Rendered
 from facade.servicecenter import wire
 from facade.servicecenter.exchange import GZIP_FROM, JSON_TYPE, compress
@@ -42,18 +42,21 @@ class _Face(NamedTuple):
 
 
 class Documents:
-    def __init__(self, feed: ChangeFeed, epoch: str) -> None:
-        self._epoch = epoch
+    def __init__(self, registry: Registry) -> None:
+        self._epoch = registry.epoch
+        self._catalogue = registry.catalogue
         self._instances: dict[InstanceKey, tuple[Instance, dict[_Face, bytes]]] = {}
         self._lists: OrderedDict[Hashable, Listing] = OrderedDict()
-        feed.follow(self._forget)
+        registry.feed.follow(self._forget)
 
     def instance(self, shown: Shown, *, hides_out_of_service: bool = False) -> bytes:
         """One instance as JSON, under the identity that was asked for."""
-        held, documents = self._instances.get(shown.instance.key, (None, {}))
+        key = shown.instance.key
+        held, documents = self._instances.get(key, (None, {}))
         if held is not shown.instance:
             documents = {}
-            self._instances[shown.instance.key] = shown.instance, documents
+            if self._catalogue.instance(key) is shown.instance:  # of one that is gone only a last event tells
+                self._instances[key] = shown.instance, documents
         face = _Face(shown.service_id, shown.face.version, hides_out_of_service)
         document = documents.get(face)
         if document is None:
@@ -69,7 +72,7 @@ class Documents:
         hides_out_of_service: bool = False,
         is_gzipped: bool = False,
     ) -> Listing:
-        """The list of what is shown. `identity` says what was asked for: with the revision it tells all there is to it."""
+        """The list of what is shown. `identity` says what was asked for; with the revision it stands for all of it."""
         place = (identity, hides_out_of_service, is_gzipped)
         listing = self._lists.get(place)
         if listing is None or listing.rendered.revision != revision:

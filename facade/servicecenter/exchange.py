@@ -7,7 +7,9 @@ Out:  ASGI messages. Header names are spelt as Go spells them; clients look for 
 from __future__ import annotations
 
 import gzip
+from contextlib import suppress
 from functools import cached_property
+from ipaddress import ip_address
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
@@ -76,9 +78,11 @@ class Ask:
     @property
     def address(self) -> str:
         """Of the asker, as far as its proxies tell."""
-        forwarded = self.header(b"x-forwarded-for").partition(",")[0].strip() or self.header(b"x-real-ip")
+        for told in (self.header(b"x-forwarded-for").partition(",")[0].strip(), self.header(b"x-real-ip")):
+            with suppress(ValueError):
+                return str(ip_address(told))
         client = self.scope.get("client")
-        return forwarded or (client[0] if client else "")
+        return client[0] if client else ""
 
     async def body(self, most: int) -> bytes:
         """The whole body. Raises MalformedDocument, in Go's words, as soon as there is too much of it."""

@@ -1,6 +1,6 @@
 """Instances: registration, heartbeats, status, properties, end.
 
-In:   one request each, by the ids that readers of this protocol see; the instance itself may have been born under a flat name.
+In:   one request each, by the ids that readers of this protocol see; the instance may have been born under a flat name.
 Out:  one call to the registry.
 """
 

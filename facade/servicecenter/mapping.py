@@ -1,7 +1,8 @@
 """ServiceCenter's documents <> the registry's records, for instances of both origins. Pure functions.
 
-An instance born here shows exactly what it was registered with. One born under a flat name is projected from the neutral
-fields alone (docs/mapping.md 5.2, 5.5, 5.6): its properties are its metadata, and what has no place is kept under `_eureka.`.
+An instance born here shows exactly what it was registered with. One born under a flat name is projected from the
+neutral fields alone (docs/mapping.md 5.2, 5.5, 5.6): its properties are its metadata, and what has no place of its own
+stands under `_eureka.`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from facade.servicecenter.records import (
 )
 
 RESERVED = ("_eureka.", "_sc.", "_bridge.")
-"""Keys by which the facade tells one protocol's facts in the other. Nobody else may: they are left out on the way in."""
+"""Keys by which we tell one protocol's facts in the other. Nobody else may: they are left out on the way in."""
 
 MIN_INTERVAL_S = 5
 MIN_TIMES = 3

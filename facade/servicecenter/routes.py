@@ -2,8 +2,8 @@
 
 In:   any request below those paths, and /health and /version.
 Out:  what the handler of its route answers; 404, 405 and refusals in the original's words.
-Rules: routes are matched on the decoded path, segment by segment: no prefixes, no trailing slash. Handlers catch nothing;
-      a FacadeError becomes its answer here.
+Rules: routes are matched on the decoded path, segment by segment: no prefixes, no trailing slash. Handlers catch
+      nothing; a FacadeError becomes its answer here.
 
 To find where a call is answered, look it up in the table in `_routes`.
 """
@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -100,7 +101,7 @@ class ServiceCenterFront:
         self.registry = registry
         self.options = options or ServiceCenterOptions()
         self.directory = Directory(registry, _own(self.options, registry.clock.now_ms()))
-        documents = Documents(registry.feed, registry.epoch)
+        documents = Documents(registry)
         self.watchers = watch.Watchers(registry, self.directory, documents)
         self.instances = Instances(registry, self.directory)
         self.services = Services(registry, self.directory, self.instances)
@@ -218,7 +219,7 @@ class ServiceCenterFront:
             case ("microservices", service_id, "instances", instance_id, "heartbeat") if service_id and instance_id:
                 await watch.beat(socket, lambda: self.instances.beat(tenant, service_id, instance_id))
             case _:
-                await socket.close()  # before it was accepted: the handshake is refused
+                await socket.send_denial_response(Response(NOT_FOUND.body, NOT_FOUND.status, media_type="text/plain"))
 
     # What needs no registry
 

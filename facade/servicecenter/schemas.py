@@ -1,7 +1,7 @@
 """Schemas: contents that a microservice's interfaces are described by.
 
-A service declares schema ids; contents come one by one and may be missing. Clients compare both lists, so an id that was
-only declared is listed without a summary, and one whose content was deleted stays declared.
+A service declares schema ids; contents come one by one and may be missing. Clients compare both lists, so an id that
+was only declared is listed without a summary, and one whose content was deleted stays declared.
 """
 
 from __future__ import annotations

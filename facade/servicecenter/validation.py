@@ -167,9 +167,7 @@ def check_schemas(request: ModifySchemasRequest) -> None:
 
 def check_deletions(request: DelServicesRequest) -> None:
     if not request.service_ids:
-        raise MalformedDocument(
-            f"field 'DelServicesRequest.ServiceIds' invalid value '[]' does not match rule: {BATCH_ID._replace(least=1)}"
-        )
+        raise _misfit("DelServicesRequest.ServiceIds", "[]", BATCH_ID._replace(least=1))
     _check_each("DelServicesRequest.ServiceIds", request.service_ids, BATCH_ID)
 
 

@@ -1,10 +1,10 @@
 """The watch: tells consumers of every change of the providers they depend on, in order, or drops them.
 
 In:   the registry's changes.
-Out:  JSON events in one bounded queue per subscriber. A subscriber that falls too far behind is dropped, never skipped: it
-      connects and asks anew, so there is no silent gap.
-Rules: an event is encoded once for each name under which consumers know the provider, whoever many they are. Each carries
-      the instance, the last known state of one that is gone: go-chassis ends its process on an event without.
+Out:  JSON events in one bounded queue per subscriber. A subscriber that falls too far behind is dropped, never
+      skipped: it connects and asks anew, so there is no silent gap.
+Rules: an event is encoded once for each name under which consumers know the provider, however many they are. Each
+      carries the instance, the last known state of one that is gone: go-chassis ends its process on one without.
 
 `Watchers` keeps the books and knows no sockets; what speaks on sockets stands below it.
 """
@@ -37,8 +37,8 @@ UNKNOWN_CONSUMER = "service does not exist"
 
 INSTANCE_MISSING = 4001
 INSTANCE_MISSING_REASON = "heartbeat reporting failed because the instance does not exist"
-HEARTBEAT_S = 10.0
-"""An open socket counts as one heartbeat in so many seconds; the shortest lease lasts 20."""
+BEAT_S = 30.0
+"""An open socket counts as a heartbeat in each of its instance's intervals, and at least this often."""
 
 
 class Subscription:
@@ -120,7 +120,7 @@ class Watchers:
             self._publish("UPDATE" if (name, shown.service_id) in known else "CREATE", name, shown)
 
     def _tell_of_joined(self, name: ServiceName) -> None:
-        """Flat-named instances that joined a service are shown under its highest version: tell when that may have moved.
+        """Flat-named instances that joined a service are shown under its highest version: tell when that moves.
 
         go-chassis calls the highest version it knows. The first instance of a new version, told alone, would take the
         place of all that joined until the next poll (N8).
@@ -169,7 +169,7 @@ async def watch(socket: WebSocket, consumer: ServiceId, directory: Directory, wa
         await _until_first(_send_all(socket, subscription), _read_all(socket), subscription.over.wait())
 
 
-async def beat(socket: WebSocket, renew: Callable[[], object]) -> None:
+async def beat(socket: WebSocket, renew: Callable[[], Instance]) -> None:
     """Renew one instance for as long as its socket is open.
 
     The server pings, and drops who does not answer; so an open socket is an owner who lives.
@@ -179,11 +179,11 @@ async def beat(socket: WebSocket, renew: Callable[[], object]) -> None:
     async def renew_forever() -> None:
         while True:
             try:
-                renew()
+                interval_s = renew().lease.interval_ms / 1000
             except FacadeError:
                 await socket.close(INSTANCE_MISSING, INSTANCE_MISSING_REASON)
                 return
-            await asyncio.sleep(HEARTBEAT_S)
+            await asyncio.sleep(min(interval_s, BEAT_S))
 
     await _until_first(renew_forever(), _read_all(socket))
 

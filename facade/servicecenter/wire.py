@@ -61,7 +61,7 @@ _CODES: dict[type[FacadeError], Code] = {
 }
 
 
-class Refused(FacadeError):  # noqa: N818 - as the core names its own
+class Refused(FacadeError):
     """This protocol has a code of its own for what went wrong."""
 
     def __init__(self, code: Code, detail: str) -> None:
@@ -92,7 +92,7 @@ def told(error: FacadeError) -> str:
 
 
 def encode(document: Document | dict[str, Any]) -> bytes:
-    """Compact JSON. A plain mapping is for answers that only give something a name; its empty values are the caller's."""
+    """Compact JSON. A plain mapping is for answers that only give something a name; it has no empty values."""
     return _encoder.encode(document)
 
 
