@@ -73,6 +73,12 @@ def instances_of(applications: Document, app: str) -> list[Document]:
     return list(found[0]["instance"]) if found else []
 
 
+def effective_id(instance: Document) -> str:
+    """The id under which an instance is kept, also if its document names none (case 36)."""
+    amazon_id = instance["dataCenterInfo"].get("metadata", {}).get("instance-id")
+    return str(instance.get("instanceId") or amazon_id or instance["hostName"])
+
+
 def instance_path(app: str, instance_id: str) -> str:
     """Where an instance lives under the API's base; the id is percent-encoded whole."""
     return f"apps/{app}/{quote(instance_id, safe='')}"
@@ -186,7 +192,7 @@ class Eureka:
             listed = self.get(f"apps/{quote(app, safe='')}", headers=JSON)
             if listed.status_code == 200:
                 for found in listed.json()["application"]["instance"]:
-                    self.cancel(quote(app, safe=""), found.get("instanceId") or found["hostName"])
+                    self.cancel(quote(app, safe=""), effective_id(found))
         self.disconnect()
 
     def disconnect(self) -> None:

@@ -19,7 +19,7 @@ from conformance.peers.processes import Processes, Running
 from conformance.peers.processes import eureka as real_eureka
 
 # It starts in half the time with half the memory; what it answers does not depend on that.
-_QUICK_JVM = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -Xmx256m"}
+QUICK_JVM = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -Xmx256m"}
 
 # Our settings, and the profile of the real server that means the same (peers/eureka/src/main/resources).
 _PROFILES: dict[tuple[str, object], str] = {
@@ -70,7 +70,7 @@ def start_real(processes: Processes, free_port: Callable[[], int]) -> Callable[[
     def start(profiles: str) -> Running:
         program = real_eureka(free_port(), profiles)
         # Its page for people answers in every profile; the list of applications may be gated.
-        return processes.start(replace(program, ready="/", environment=_QUICK_JVM))
+        return processes.start(replace(program, ready="/", environment=QUICK_JVM))
 
     return start
 
