@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .asking import Answer, ServiceCenter, Shop, assert_refused
+from .asking import Answer, ServiceCenter, Shop, assert_ok, assert_refused
 
 
 def told(shop: Shop, *providers: dict[str, str], consumer: str = "cons") -> dict[str, Any]:
@@ -50,6 +50,17 @@ def test_122_finding_without_a_name_of_ones_own_is_not_noted(sc: ServiceCenter, 
 
     sc.soon(lambda: assert_providers(sc, shop, shop.open))
     assert sc.consumers(shop.s1) == set()
+
+
+def test_122_a_service_may_consume_itself(sc: ServiceCenter, shop: Shop) -> None:
+    """Only `noSelf=1` leaves it out, and it stands in nobody's way."""
+    sc.find(shop.app, "cons", consumer=shop.consumer)
+    path = f"microservices/{shop.consumer}/consumers"
+
+    sc.soon(lambda: assert_providers(sc, shop, shop.consumer))
+    asked = {no_self: sc.get(path, noSelf=no_self).json().get("consumers", []) for no_self in ("0", "1", "true")}
+    assert {no_self: len(consumers) for no_self, consumers in asked.items()} == {"0": 1, "1": 0, "true": 1}
+    assert_ok(sc.delete(f"microservices/{shop.consumer}"))
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,14 @@ def test_020_a_service_exists_under_its_alias(sc: ServiceCenter, shop: Shop) -> 
     assert_json(sc.get("existence", **named(shop, serviceName=f"{shop.app}:prov")), {"serviceId": shop.s1})
 
 
+def test_020_a_name_comes_before_an_alias(sc: ServiceCenter, app: str) -> None:
+    named_so = sc.create_service(app, "both")
+    sc.create_service(app, "another", alias="both")
+    asked: dict[str, Any] = {"appId": app, "serviceName": "both", "version": "1.0.0", "env": "development"}
+
+    assert_json(sc.get("existence", type="microservice", **asked), {"serviceId": named_so})
+
+
 def test_021_the_refusal_of_an_unknown_name_repeats_the_question(sc: ServiceCenter, shop: Shop) -> None:
     assert_refused(
         sc.get("existence", **named(shop, serviceName="zzz")),

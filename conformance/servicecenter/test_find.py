@@ -152,6 +152,15 @@ def test_115_tags_choose_among_services(sc: ServiceCenter, market: Market) -> No
     sc.soon(lambda: assert_finds(sc, sc.find(market.shop.app, "prov", tags="k1"), market.of_s1))
 
 
+def test_115_a_service_without_the_tag_is_not_there(sc: ServiceCenter, market: Market) -> None:
+    path = f"microservices/{market.shop.s1}/instances"
+    detail = "provider instance does not exist"
+
+    assert_json(sc.find(market.shop.app, "prov", tags="k1"), {})
+    assert_refused(sc.get(path, tags="k1"), 400012, detail)
+    assert_refused(sc.get(f"{path}/{market.of_s1}", tags="k1"), 400017, detail)
+
+
 def test_116_a_reading_past_the_cache_is_whole(sc: ServiceCenter, market: Market) -> None:
     revision = sc.find(market.shop.app, "prov").revision
     answer = sc.find(market.shop.app, "prov", rev=revision, noCache="1")
@@ -224,6 +233,24 @@ def test_119_a_batch_may_ask_for_instances(sc: ServiceCenter, market: Market) ->
     [updated] = answer.json()["instances"]["updated"]
     assert updated["index"] == 1
     assert [instance["instanceId"] for instance in updated["instances"]] == [market.of_s1]
+
+
+def test_119_an_instance_that_did_not_change_is_not_sent(sc: ServiceCenter, market: Market) -> None:
+    one = {"serviceId": market.shop.s1, "instanceId": market.of_s1}
+    revision = sc.get("microservices/{serviceId}/instances/{instanceId}".format(**one)).revision
+
+    answer = batch(sc, {"instances": [{"instance": one, "rev": revision}]})
+    assert_json(answer, {"instances": {"notModified": [0]}})
+
+
+def test_118_the_consumer_of_a_batch_is_named_by_the_header(sc: ServiceCenter, market: Market) -> None:
+    entries = [asked(market.shop.app, "prov")]
+    in_body = batch(sc, {"consumerServiceId": "nope", "services": entries}).json()["services"]
+    in_header = batch(sc, {"services": entries}, consumer="nope").json()["services"]
+
+    assert [entry["index"] for entry in in_body["updated"]] == [0]
+    [failed] = in_header["failed"]
+    assert failed["error"]["detail"] == "Micro-service does not exist(Consumer[nope] does not exist.)"
 
 
 @pytest.mark.parametrize(

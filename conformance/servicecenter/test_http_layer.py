@@ -21,6 +21,10 @@ def assert_not_found(answer: Answer) -> None:
     [
         pytest.param("/nope", id="case001-unknown-path"),
         pytest.param("microservices/", id="case002-trailing-slash"),
+        pytest.param("nope", id="case001-unknown-below-the-registry"),
+        pytest.param("/v4/default/registry", id="case001-the-registry-itself"),
+        pytest.param("/registry/v3", id="case001-v3-itself"),
+        pytest.param("/v4/a%2Fb/registry/version", id="case002-escaped-slash-in-the-project"),
         pytest.param("/registry/v3/instances/status", id="case018-v4-only-path-in-v3"),
     ],
 )
@@ -29,6 +33,11 @@ def test_an_unknown_path_is_answered_404_in_text(sc: ServiceCenter, path: str) -
 
     assert_not_found(answer)
     assert answer.header("X-Content-Type-Options") == "nosniff"
+
+
+@pytest.mark.parametrize("path", ["/v4/default/%72egistry/version", "/v4/a%20b/registry/microservices"])
+def test_002_a_path_is_matched_decoded(sc: ServiceCenter, path: str) -> None:
+    assert sc.get(path).status == 200
 
 
 @pytest.mark.parametrize(
@@ -143,6 +152,27 @@ def test_a_preflight_is_answered_on_any_path(
     assert allow == allowed
 
 
+@pytest.mark.parametrize(("asked_for", "allowed"), [("X-ConsumerId", "x-consumerid"), ("X-Other", None)])
+def test_010_a_preflight_allows_the_headers_of_the_api(sc: ServiceCenter, asked_for: str, allowed: str | None) -> None:
+    headers = {
+        "Origin": "http://ui",
+        "Access-Control-Request-Method": "GET",
+        "Access-Control-Request-Headers": asked_for,
+    }
+    answer = sc.ask("OPTIONS", "microservices", headers=headers)
+
+    assert (answer.status, answer.body) == (200, b"")
+    named = answer.header("Access-Control-Allow-Headers")
+    assert (named.lower() if named else named) == allowed
+
+
+@pytest.mark.parametrize("path", ["microservices", "/nope"])
+def test_010_options_without_an_origin_is_empty(sc: ServiceCenter, path: str) -> None:
+    answer = sc.ask("OPTIONS", path)
+
+    assert (answer.status, answer.body) == (200, b"")
+
+
 def test_010_a_browser_may_read_any_answer(sc: ServiceCenter) -> None:
     answer = sc.get("version", headers={"Origin": "http://ui"})
 
@@ -204,6 +234,22 @@ def test_017_v3_reads_what_v4_wrote(sc: ServiceCenter, shop: Shop) -> None:
     answer = sc.get(f"/registry/v3/microservices/{shop.s1}", headers={"X-Tenant-Name": "default"})
 
     assert_json(answer, {"service": sc.service(shop.s1)})
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        pytest.param("/registry/v3/", {"X-Domain-Name": "elsewhere"}, 400, id="case017-domain-header"),
+        pytest.param(
+            "/registry/v3/", {"X-Tenant-Name": "elsewhere", "X-Domain-Name": "default"}, 400, id="case017-tenant-wins"
+        ),
+        pytest.param("", {"X-Tenant-Name": "elsewhere"}, 200, id="case015-v4-reads-no-tenant-header"),
+    ],
+)
+def test_the_domain_is_named_by_a_header(
+    sc: ServiceCenter, shop: Shop, path: str, headers: dict[str, str], status: int
+) -> None:
+    assert sc.get(f"{path}microservices/{shop.s1}", headers=headers).status == status
 
 
 def test_017_a_client_may_live_on_v3_alone(sc: ServiceCenter, app: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -94,9 +95,10 @@ def test_163_rules_are_dropped(sc: ServiceCenter, app: str) -> None:
         assert set(sc.post("microservices", body).json()) == {"serviceId"}
 
 
-def test_140_the_server_itself_may_be_found(sc: ServiceCenter) -> None:
-    """Java-Chassis and Go look for further addresses under this name."""
-    answer = sc.get("instances", appId="default", serviceName="SERVICECENTER")
+@pytest.mark.parametrize("query", [{}, {"env": "development"}, {"env": "production"}])
+def test_140_the_server_itself_may_be_found(sc: ServiceCenter, query: dict[str, Any]) -> None:
+    """Java-Chassis and Go look for further addresses under this name, in whatever environment they are."""
+    answer = sc.get("instances", appId="default", serviceName="SERVICECENTER", **query)
 
     assert len(answer.instances()) >= 1
 

@@ -121,6 +121,40 @@ def test_a_set_with_a_fault_is_refused(sc: ServiceCenter, bare: str, schemas: li
     assert_refused(answer, 400001, "Invalid request.")
 
 
+@pytest.mark.parametrize("number", [100, 101])
+def test_070_a_set_has_at_most_100_schemas(sc: ServiceCenter, bare: str, number: int) -> None:
+    schemas = [{"schemaId": f"x{n}", "schema": "s", "summary": "a1"} for n in range(number)]
+    answer = sc.post(f"microservices/{bare}/schemas", {"schemas": schemas})
+
+    assert answer.status == (200 if number == 100 else 400)
+
+
+def test_070_a_schema_given_twice_counts_once(sc: ServiceCenter, bare: str) -> None:
+    """The original's etcd refuses two writes of one key."""
+    schemas = [{"schemaId": "y", "schema": content, "summary": "a1"} for content in ("first", "last")]
+    answer = sc.post(f"microservices/{bare}/schemas", {"schemas": schemas})
+
+    assert answer.status == sc.expected(ours=200, real=500)
+    if sc.expected(ours=True, real=False):
+        assert_lists(sc, bare, {"schemaId": "y", "summary": "a1", "schema": "last"}, withSchema="1")
+
+
+@pytest.mark.parametrize(
+    ("method", "schema_id", "code", "text"),
+    [
+        pytest.param("PUT", "-x", 400001, "'ModifySchemaRequest.SchemaId'", id="case064-dash-first"),
+        pytest.param("PUT", "a" * 161, 400001, "'ModifySchemaRequest.SchemaId'", id="case064-161-characters"),
+        pytest.param("GET", "a%20b", 400001, "'GetSchemaRequest.SchemaId'", id="case064-blank"),
+        pytest.param("GET", "nope", 400016, "schema ref not found.", id="case068-unknown"),
+        pytest.param("DELETE", "nope", 400016, "schema ref not found.", id="case071-unknown"),
+    ],
+)
+def test_a_schema_is_not_there(sc: ServiceCenter, bare: str, method: str, schema_id: str, code: int, text: str) -> None:
+    body = {"schema": "s"} if method == "PUT" else None
+
+    assert_refused(sc.ask(method, f"microservices/{bare}/schemas/{schema_id}", body), code, text)
+
+
 def test_071_a_deleted_schema_stays_declared(sc: ServiceCenter, bare: str) -> None:
     """Java-Chassis 2 depends on the declared list."""
     assert_ok(sc.put(f"microservices/{bare}/schemas/y", {"schema": "s", "summary": "a1"}))

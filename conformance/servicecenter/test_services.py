@@ -307,6 +307,13 @@ def test_a_consumed_service_is_deleted_by_force_only(sc: ServiceCenter, shop: Sh
     assert_ok(sc.delete(f"microservices/{shop.s1}", force="true"))
 
 
+@pytest.mark.parametrize("force", ["false", "0", ""])
+def test_059_force_may_be_denied(sc: ServiceCenter, shop: Shop, force: str) -> None:
+    sc.register(shop.s1)
+
+    assert_refused(sc.delete(f"microservices/{shop.s1}", force=force), 400013)
+
+
 def test_059_force_is_true_or_false(sc: ServiceCenter, shop: Shop) -> None:
     answer = sc.delete(f"microservices/{shop.s1}", force="yes")
 
@@ -333,6 +340,14 @@ def test_061_many_are_deleted_with_one_result_each(sc: ServiceCenter, shop: Shop
     sc.soon(lambda: assert_refused(sc.get(f"microservices/{shop.s1}"), 400012))
 
 
+def test_061_many_are_deleted_by_force_only(sc: ServiceCenter, shop: Shop) -> None:
+    sc.register(shop.s1)
+    [result] = sc.delete("microservices", {"serviceIds": [shop.s1]}).json()["services"]
+
+    assert result["serviceId"] == shop.s1
+    assert result["errMessage"].startswith("Micro-service has deployed instance(s)(")
+
+
 @pytest.mark.parametrize("body", [{"serviceIds": []}, {}, {"serviceIds": ["a b"]}])
 def test_062_deleting_many_needs_good_ids(sc: ServiceCenter, body: dict[str, Any]) -> None:
     assert_refused(sc.delete("microservices", body), 400001)
@@ -357,3 +372,22 @@ def test_063_tags_and_instances_may_come_with_the_service(sc: ServiceCenter, app
         assert [instance["hostName"] for instance in listed] == ["with-it"]
 
     sc.soon(is_listed)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        pytest.param({"tags": {"1k": "v"}}, id="case063-tags"),
+        pytest.param({"instances": [{"hostName": ""}]}, id="case063-instances"),
+    ],
+)
+def test_a_service_stays_when_what_came_with_it_is_refused(sc: ServiceCenter, app: str, part: dict[str, Any]) -> None:
+    answer = sc.post("microservices", {"service": {"appId": app, "serviceName": "svc"}, **part})
+
+    assert_refused(answer, 400001, "errMessages: [Invalid parameter(s)(field '")
+    key: dict[str, Any] = {"appId": app, "serviceName": "svc", "version": "0.0.1"}
+
+    def exists() -> None:
+        assert sc.get("existence", type="microservice", **key).status == 200
+
+    sc.soon(exists)
