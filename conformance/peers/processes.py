@@ -283,7 +283,7 @@ def _maven_build(name: str) -> Path:
 def _go_build(name: str) -> Path:
     go = _tool("go")
     version = subprocess.run([go, "version"], capture_output=True, text=True, check=True).stdout
-    return built(name, name, [go, "build", "-trimpath", "-o", f"{{out}}/{name}", "."], version)
+    return built(name, name, [go, "build", "-buildvcs=false", "-trimpath", "-o", f"{{out}}/{name}", "."], version)
 
 
 def built(name: str, artifact: str, command: Sequence[str], tool_version: str) -> Path:
