@@ -111,10 +111,9 @@ class SqliteStore:
         loop = asyncio.get_running_loop()
         while self._waiting:
             group, self._waiting = self._waiting, []
+            steps = [each.steps for each in group]
             try:
-                commits = await loop.run_in_executor(
-                    self._thread, self._database.commit, [each.steps for each in group]
-                )
+                commits = await loop.run_in_executor(self._thread, self._database.commit, steps)
             except Exception as error:
                 self._note_trouble(error)
                 for each in group:

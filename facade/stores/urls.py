@@ -28,8 +28,8 @@ def open_store(url: str, data_dir: Path, clock: Clock) -> Store:
     """
     try:
         scheme, host, path, query, fragment = urlsplit(url)
-    except ValueError as error:
-        raise StartRefused(f"store: not a URL ({error}); {_POSSIBLE}") from None
+    except ValueError:  # its text may repeat the part with the password
+        raise StartRefused(f"store: not a URL; {_POSSIBLE}") from None
     if scheme in _LATER:
         raise StartRefused(f"store: {scheme}:// is not built yet; {_POSSIBLE}")
     if scheme not in ("memory", "sqlite"):

@@ -199,6 +199,11 @@ async def test_a_writer_that_goes_away_takes_no_other_with_it(start: Start) -> N
     assert instance("c").key in by_key((await start()).snapshot)
 
 
+async def test_the_revisions_of_a_new_store_begin_at_the_clock(start: Start, clock: ManualClock) -> None:
+    """So they grow even over a restart that lost everything: clients outlive the data and remember a number."""
+    assert (await start()).snapshot.revision >= clock.now_ms()
+
+
 async def test_revisions_grow_over_a_restart(start: Start) -> None:
     last = await (await start()).store.write([Put(instance("a"))])
     store, snapshot, _ = await start()
