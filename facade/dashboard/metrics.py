@@ -1,0 +1,61 @@
+"""Figures for Prometheus, read off the registry when they are asked for: nothing is counted on the way of a request.
+
+No label takes its value from a client, so nobody can make the number of series grow.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from facade.registry.model import Cause, Change, Instance, Origin
+from facade.registry.registry import Registry
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Figures(Collector):
+    """All that `/metrics` tells."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._changes: Counter[tuple[Origin, Cause]] = Counter()
+        self._collectors = CollectorRegistry()
+        self._collectors.register(self)
+        registry.feed.follow(self._count)
+
+    def text(self) -> bytes:
+        return generate_latest(self._collectors)
+
+    def collect(self) -> Iterator[Metric]:
+        registry = self._registry
+        instances = GaugeMetricFamily("registry_instances", "Instances listed.", labels=["origin"])
+        changes = CounterMetricFamily("registry_changes", "Visible changes of instances.", labels=["origin", "cause"])
+        renewals = GaugeMetricFamily("registry_renewals_last_minute", "Renewals heard.", labels=["origin"])
+        threshold = GaugeMetricFamily(
+            "registry_renewals_threshold", "Renewals a minute to be exceeded.", labels=["origin"]
+        )
+        protected = GaugeMetricFamily(
+            "registry_protected_leases", "Lapsed leases that self-preservation keeps.", labels=["origin"]
+        )
+        for origin in Origin:
+            protection = registry.protection(origin)
+            instances.add_metric([origin], registry.catalogue.count(origin))
+            renewals.add_metric([origin], protection.renewals_last_minute)
+            threshold.add_metric([origin], protection.threshold)
+            protected.add_metric([origin], protection.held_back)
+            for cause in Cause:
+                changes.add_metric([origin, cause], self._changes[origin, cause])
+        health = registry.store_health()
+        yield from (instances, changes, renewals, threshold, protected)
+        yield GaugeMetricFamily("registry_revision", "Number of the last visible change.", registry.revision)
+        yield GaugeMetricFamily("registry_store_writable", "1 when the store takes writes.", int(health.is_writable))
+        yield GaugeMetricFamily("registry_data_age_seconds", "How old answers may be.", health.data_age_s)
+
+    def _count(self, change: Change) -> None:
+        if isinstance(change.record, Instance):
+            self._changes[change.record.key.origin, change.cause] += 1

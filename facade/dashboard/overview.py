@@ -1,0 +1,130 @@
+"""What the dashboard shows, computed from the registry: applications, their instances, how they fare. No HTML here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from facade.registry.model import Cause, Change, Instance, Origin, Space, Status
+from facade.registry.registry import Registry
+
+ROWS = 500
+"""Applications on one page; the filter finds the rest."""
+
+RECENT_CHANGES = 50
+
+
+class InstanceRow(NamedTuple):
+    instance_id: str
+    origin: Origin
+    status: Status
+    override: Status | None
+    address: str
+    remaining_s: int
+    term_s: int
+    other_names: Sequence[str]
+    """Where readers of the other protocol find it."""
+    metadata: Sequence[tuple[str, str]]
+
+
+class ApplicationRow(NamedTuple):
+    name: str
+    space: Space
+    origins: Sequence[Origin]
+    versions: Sequence[str]
+    statuses: Sequence[tuple[Status, int]]
+    instances: Sequence[InstanceRow]
+
+
+class ChangeRow(NamedTuple):
+    at_ms: int
+    cause: Cause
+    what: str
+
+
+class Health(NamedTuple):
+    store_is_writable: bool
+    store: str
+    data_age_s: float
+    protections: Sequence[tuple[Origin, bool, str]]
+    """Per protocol: whether it holds lapsed leases back, and why, in plain words."""
+
+
+class Overview(NamedTuple):
+    revision: int
+    instances: int
+    applications: int
+    shown: Sequence[ApplicationRow]
+    changes: Sequence[ChangeRow]
+    health: Health
+
+
+def overview(registry: Registry, wanted: str = "") -> Overview:
+    """The whole page; `wanted` is a part of a name, in any case of letters."""
+    catalogue = registry.catalogue
+    names = [(space, name) for space in catalogue.spaces() for name in catalogue.applications(space)]
+    matching = sorted((name, space) for space, name in names if wanted.upper() in name)
+    changes = [_change_row(change) for change in registry.feed.recent(RECENT_CHANGES)]
+    return Overview(
+        revision=registry.revision,
+        instances=len(catalogue),
+        applications=len(names),
+        shown=[_application_row(registry, space, name) for name, space in matching[:ROWS]],
+        changes=[row for row in changes if row is not None],
+        health=health(registry),
+    )
+
+
+def health(registry: Registry) -> Health:
+    store = registry.store_health()
+    protections = [(origin, *_protection(registry, origin)) for origin in Origin]
+    return Health(store.is_writable, store.text, store.data_age_s, protections)
+
+
+def _protection(registry: Registry, origin: Origin) -> tuple[bool, str]:
+    protection = registry.protection(origin)
+    return protection.is_on, protection.text
+
+
+def _application_row(registry: Registry, space: Space, name: str) -> ApplicationRow:
+    instances = registry.catalogue.in_application(space, name)
+    statuses = Counter(instance.status for instance in instances)
+    return ApplicationRow(
+        name=name,
+        space=space,
+        origins=sorted({instance.key.origin for instance in instances}),
+        versions=sorted({instance.service.version for instance in instances}),
+        statuses=sorted(statuses.items()),
+        instances=[_instance_row(registry, instance) for instance in instances],
+    )
+
+
+def _instance_row(registry: Registry, instance: Instance) -> InstanceRow:
+    return InstanceRow(
+        instance_id=instance.key.instance_id,
+        origin=instance.key.origin,
+        status=instance.status,
+        override=instance.override,
+        address=", ".join(instance.endpoints) or instance.host,
+        remaining_s=registry.remaining_s(instance.key),
+        term_s=instance.lease.renewed_ms // 1000,
+        other_names=_other_names(registry, instance),
+        metadata=sorted(instance.metadata.items()),
+    )
+
+
+def _other_names(registry: Registry, instance: Instance) -> list[str]:
+    if instance.key.origin is Origin.SERVICECENTER:
+        return [f"Eureka: {instance.application}"]
+    return [
+        f"ServiceCenter: {'/'.join(filter(None, (name.environment, name.app, name.name)))} {shown.face.version}"
+        for name, shown in registry.faces.names_of(instance)
+    ] or ["ServiceCenter: hidden, a service of that name was registered first"]
+
+
+def _change_row(change: Change) -> ChangeRow | None:
+    if not isinstance(change.record, Instance):
+        return None
+    what = f"{change.record.application} {change.record.key.instance_id} {change.record.status}"
+    return ChangeRow(change.at_ms, change.cause, what)

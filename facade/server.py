@@ -1,0 +1,171 @@
+"""Assembly: builds every part, hands each what it needs, starts and stops them in order.
+
+One application, several listening sockets; every port answers everything. A request takes this way: socket, doorway
+(guards), uvicorn, the route table below, a front, the registry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from facade.clock import SystemClock
+from facade.config import Address, Settings
+from facade.console import announce, reachable, warn_if_open
+from facade.dashboard.routes import Dashboard
+from facade.doorway import Limits, doorway
+from facade.errors import StartRefused
+from facade.eureka.routes import EurekaFront, EurekaOptions
+from facade.registry.registry import Registry
+from facade.registry.rules import Policy
+from facade.servicecenter.routes import ServiceCenterFront, ServiceCenterOptions
+from facade.stores.urls import open_store
+
+BACKLOG = 2048
+WEBSOCKET_FRAME_BYTES = 64 * 1024
+"""Clients of the watch have nothing to say; the original takes 64 bytes."""
+DRAIN_S = 10
+"""How long requests under way may take when the server is told to stop."""
+
+log = logging.getLogger(__name__)
+
+
+async def serve(settings: Settings) -> None:
+    """Run until told to stop by SIGINT or SIGTERM. Raises StartRefused."""
+    sockets = [_listening(address) for address in settings.listen]
+    try:
+        clock = SystemClock()
+        registry = Registry(open_store(settings.store, settings.data_dir, clock), clock, policy_of(settings))
+        await registry.open()
+        try:
+            await _serve_registry(registry, settings, sockets)
+        finally:
+            await registry.close()
+    finally:
+        for listening in sockets:
+            listening.close()
+
+
+def policy_of(settings: Settings) -> Policy:
+    return Policy(
+        self_preservation=settings.self_preservation,
+        renewal_threshold=settings.renewal_threshold,
+        protection_limit_s=settings.protection_limit_s,
+        eviction_interval_s=settings.eviction_interval_s,
+        exact_leases=settings.exact_leases,
+        eureka_app=settings.eureka_app,
+        plain_apps=settings.plain_apps,
+        merge=settings.merge,
+    )
+
+
+def application(registry: Registry, settings: Settings, listening: Sequence[Address]) -> Starlette:
+    """The whole product as one ASGI application, over an open registry."""
+    eureka = EurekaFront(registry, _eureka_options(settings))
+    servicecenter = ServiceCenterFront(registry, _servicecenter_options(settings, listening))
+    app = Starlette(
+        routes=[
+            *eureka.routes(),  # renewals and polls outnumber all else: they come first
+            *servicecenter.routes(),
+            *Dashboard(registry).routes(),
+            Mount("/", app=servicecenter),  # what nobody knows is refused in the words of ServiceCenter's router
+        ]
+    )
+    app.router.redirect_slashes = False  # clients of both protocols take a redirect for a failure
+    return app
+
+
+def _eureka_options(settings: Settings) -> EurekaOptions:
+    return EurekaOptions(
+        read_gate_s=settings.eureka_read_gate_s,
+        disable_delta=settings.eureka_disable_delta,
+        delta_window_s=settings.eureka_delta_window_s,
+        sync_when_timestamp_differs=settings.eureka_sync_when_timestamp_differs,
+    )
+
+
+def _servicecenter_options(settings: Settings, listening: Sequence[Address]) -> ServiceCenterOptions:
+    endpoints = tuple(f"rest://{reachable(address)}/" for address in dict.fromkeys(listening))
+    return ServiceCenterOptions(version=settings.sc_version, endpoints=endpoints)
+
+
+async def _serve_registry(registry: Registry, settings: Settings, sockets: Sequence[socket.socket]) -> None:
+    addresses = [Address(*listening.getsockname()[:2]) for listening in sockets]
+    server = _Server(
+        uvicorn.Config(
+            application(registry, settings, addresses),
+            http=doorway(_limits(settings)),
+            ws="websockets-sansio",
+            ws_per_message_deflate=False,
+            ws_max_size=WEBSOCKET_FRAME_BYTES,
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            proxy_headers=False,
+            server_header=False,
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=DRAIN_S,
+        )
+    )
+    background = asyncio.create_task(registry.run())
+    try:
+        serving = asyncio.create_task(server.serve(sockets=list(sockets)))
+        await server.has_started.wait()
+        announce(addresses)
+        warn_if_open(addresses)
+        await asyncio.wait((serving, background), return_when=asyncio.FIRST_COMPLETED)
+        server.should_exit = True
+        await serving
+    finally:
+        background.cancel()
+        await asyncio.wait((background,))
+    if not background.cancelled():
+        background.result()  # a fault in the registry's own tasks ends the server loudly
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which tells when it has started and leaves with exit code 0 when told to stop."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.has_started = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.has_started.set()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # uvicorn's own raises the signal again once it is done, and the process would die of it.
+        loop = asyncio.get_running_loop()
+        told_to_stop = (signal.SIGINT, signal.SIGTERM)
+        for number in told_to_stop:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+        for number in told_to_stop:
+            loop.remove_signal_handler(number)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(connections=settings.connections, connections_per_address=settings.connections_per_address)
+
+
+def _listening(address: Address) -> socket.socket:
+    """A bound socket. Raises StartRefused, saying what to do about it."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((address.host, address.port))
+    except OSError as error:
+        listening.close()
+        raise StartRefused(f"cannot listen on {address}: {error.strerror}; name another one with --listen") from None
+    return listening
