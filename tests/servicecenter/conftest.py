@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 from starlette.applications import Starlette
+from starlette.types import Message
 
 from facade.registry.registry import Registry
 from facade.servicecenter.routes import ServiceCenterFront, ServiceCenterOptions
@@ -62,6 +64,38 @@ class Client:
         assert answer.status_code == 200, answer.text
         instances: list[Any] = answer.json().get("instances", [])
         return instances
+
+
+class Socket:
+    """The client's end of a WebSocket to the front, without a network."""
+
+    def __init__(self, front: ServiceCenterFront, path: str) -> None:
+        self._front = front
+        self._scope = {"type": "websocket", "path": path, "headers": [], "extensions": {"websocket.http.response": {}}}
+        self._to_server = asyncio.Queue[Message]()
+        self._from_server = asyncio.Queue[Message]()
+
+    async def __aenter__(self) -> Socket:
+        self._to_server.put_nowait({"type": "websocket.connect"})
+        self._serving = asyncio.create_task(self._front(self._scope, self._to_server.get, self._from_server.put))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._to_server.put_nowait({"type": "websocket.disconnect", "code": 1005})
+        await self._serving
+
+    async def receive(self) -> Message:
+        return await self._from_server.get()
+
+    def unread(self) -> list[Message]:
+        return [self._from_server.get_nowait() for _ in range(self._from_server.qsize())]
+
+    def send_text(self, text: str) -> None:
+        self._to_server.put_nowait({"type": "websocket.receive", "text": text})
+
+    async def until_ended(self) -> None:
+        """Until the server lets the connection fall, by itself."""
+        await self._serving
 
 
 @pytest.fixture
