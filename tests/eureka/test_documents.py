@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections import Counter
+from functools import partial
 from typing import Any
 from xml.etree import ElementTree
 
@@ -295,8 +296,7 @@ async def test_a_client_that_reads_deltas_ends_with_the_hash_of_a_full_fetch(
         elif act == "cancel" and held is not None:
             await registry.cancel(native.key)
         elif act == "override" and held is not None:
-            to = Status(status)
-            await registry.amend(native.key, lambda it, to=to: rules.overridden(it, to))
+            await registry.amend(native.key, partial(rules.overridden, status=Status(status)))
         elif act == "restore" and held is not None:
             await registry.amend(native.key, lambda it: rules.restored(it, Status.UP))
         elif act == "poll":
