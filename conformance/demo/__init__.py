@@ -1,7 +1,7 @@
 """The guide's story with real clients: account-server on Spring and hello-server on go-chassis, and one server of ours.
 
     python -m conformance.demo         tells it to a person
-    pytest conformance/demo            asks it as tests, in both start orders and with hello-server in another app
+    pytest conformance/demo            asks it as tests: both start orders, hello-server in another app, a restart
 
 Start reading in `story.py`.
 """

@@ -50,6 +50,7 @@ class Stage:
     servicecenter: str
     hello_app: str
     http: httpx.Client
+    restart_server: Callable[[], None]  # without a goodbye, and with nothing left of what it knew
     clients: dict[str, Running] = field(default_factory=dict)
     registered_s: dict[str, float] = field(default_factory=dict)  # on time.monotonic()
     began_s: float = field(default_factory=time.monotonic)
@@ -106,11 +107,20 @@ def service_id(app: str, name: str, version: str = "0.0.1") -> str:
 @contextmanager
 def set_up(home: Path, ports: Ports, order: Sequence[str] = CLIENTS, hello_app: str = "eureka") -> Iterator[Stage]:
     """Start the server, then the clients in that order, each once the one before is registered; stop all at the end."""
+    server = facade([ports.eureka, ports.servicecenter])
+    servers: list[Running] = []
+    processes = Processes(home)
+
+    def restart_server() -> None:
+        servers.pop().kill()
+        servers.append(processes.start(server))
+
     stage = Stage(
         eureka=f"http://127.0.0.1:{ports.eureka}/eureka",
         servicecenter=f"http://127.0.0.1:{ports.servicecenter}",
         hello_app=hello_app,
         http=httpx.Client(timeout=10, headers={"Accept": "application/json"}),
+        restart_server=restart_server,
     )
     programs: Mapping[str, Program] = {  # built before the clock runs
         "account-server": account_server(ports.account_server, f"{stage.eureka}/", stage.hello_name),
@@ -120,9 +130,9 @@ def set_up(home: Path, ports: Ports, order: Sequence[str] = CLIENTS, hello_app: 
         "account-server": stage.in_eureka,
         "hello-server": stage.in_servicecenter,
     }
-    with stage.http, Processes(home) as processes:
+    with stage.http, processes:
         stage.began_s = time.monotonic()
-        processes.start(facade([ports.eureka, ports.servicecenter]))
+        servers.append(processes.start(server))
         stage.say(f"one server: Eureka on {stage.eureka}/, ServiceCenter on {stage.servicecenter}")
         for name in order:
             stage.clients[name] = processes.start(programs[name])
@@ -253,6 +263,25 @@ def a_killed_client_leaves_both_views(stage: Stage) -> None:
 
     _require_status("POST /login without an account-server", answer, 502)
     stage.say(f"POST /login at hello-server: {answer.status_code} {answer.text}")
+
+
+def a_server_that_forgot_everything_gets_both_back(stage: Stage) -> None:
+    """Eureka's 404 and ServiceCenter's 400 on a renewal are what makes real clients register again."""
+    stage.restart_server()
+    restarted_s = time.monotonic()
+    stage.say("the server is killed, and starts with an empty registry")
+    back_s = wait_until_each(
+        {
+            "account-server is in ServiceCenter again": lambda: stage.in_servicecenter("account-server"),
+            "hello-server is in Eureka again": lambda: stage.in_eureka(stage.hello_name),
+        }
+    )
+    for what, moment_s in back_s.items():
+        stage.say(f"{what}: {moment_s - restarted_s:.1f} s after the start")
+    wait_until("account-server sees hello-server again", lambda: stage.seen("account-server", stage.hello_name))
+
+    _require_answer("POST /login after the restart", stage.login(LOGIN), 200, "welcome Jack")
+    _require_answer("account-server's call after the restart", stage.call_back(), 200, "hello Jack")
 
 
 CHAPTERS: Sequence[Callable[[Stage], None]] = (

@@ -6,15 +6,49 @@ The chapters of one stage run in their order; the last kills account-server.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 
 import pytest
 
-from conformance.demo.story import CHAPTERS, CLIENTS, Ports, Stage, set_up
-from conformance.peers.processes import MissingToolError
+from conformance.demo.story import (
+    CHAPTERS,
+    CLIENTS,
+    Ports,
+    Stage,
+    a_server_that_forgot_everything_gets_both_back,
+    set_up,
+)
+from conformance.peers.processes import MissingToolError, account_server, hello_server
 
 # The first run builds the clients.
 pytestmark = pytest.mark.timeout(900)
+
+
+Start = Callable[..., AbstractContextManager[Stage]]
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Start:
+    """`with start(order, hello_app) as stage` starts a server of ours and both clients, on free ports."""
+
+    def start(order: Sequence[str] = CLIENTS, hello_app: str = "eureka") -> AbstractContextManager[Stage]:
+        ports = Ports(free_port(), free_port(), free_port(), free_port())
+        return set_up(tmp_path_factory.mktemp("demo"), ports, order, hello_app)
+
+    return start
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tools() -> None:
+    """What builds the clients; a machine without may go on, but not CI."""
+    try:
+        account_server(8090, "")
+        hello_server(8091, "")
+    except MissingToolError as missing:
+        if os.environ.get("CI"):
+            pytest.fail(str(missing), pytrace=False)
+        pytest.skip(str(missing))
 
 
 @pytest.fixture(
@@ -25,22 +59,17 @@ pytestmark = pytest.mark.timeout(900)
         pytest.param((CLIENTS, "shop"), id="hello-server-in-shop"),
     ],
 )
-def stage(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
-) -> Iterator[Stage]:
-    """A server of ours with both clients registered, on free ports."""
-    order, hello_app = request.param
-    ports = Ports(free_port(), free_port(), free_port(), free_port())
-    try:
-        with set_up(tmp_path_factory.mktemp("demo"), ports, order, hello_app) as stage:
-            yield stage
-    except MissingToolError as missing:
-        if os.environ.get("CI"):
-            pytest.fail(str(missing), pytrace=False)
-        pytest.skip(str(missing))
+def stage(request: pytest.FixtureRequest, start: Start) -> Iterator[Stage]:
+    with start(*request.param) as stage:
+        yield stage
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.__name__)
 def test_the_guides_story(stage: Stage, chapter: Callable[[Stage], None]) -> None:
     """Both clients are real, and neither knows the other's registry."""
     chapter(stage)
+
+
+def test_a_server_that_forgot_everything_gets_both_back(start: Start) -> None:
+    with start() as stage:
+        a_server_that_forgot_everything_gets_both_back(stage)
