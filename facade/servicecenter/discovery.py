@@ -122,7 +122,7 @@ class Discovery:
         key = ServiceId(ask.tenant, service_id)
         consumer, provider = self._pair(ask, key)
         view = self._directory.instances(key)
-        if view is None or not consumer.sees(provider):
+        if view is None or not consumer.sees(provider) or not _tags(ask) <= provider.tags.keys():
             raise ServiceNotFound(
                 f"{consumer} find {_provider(provider)} instances failed, provider instance does not exist"
             )

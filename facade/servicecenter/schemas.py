@@ -44,6 +44,7 @@ class Schemas:
 
     async def show(self, ask: Ask) -> Answer:
         key = _key(ask)
+        validation.check("GetSchemaRequest.SchemaId", key.schema_id, validation.SCHEMA_ID)
         self._directory.expected(key.service)
         schema = self._catalogue.schema(key)
         if schema is None:
@@ -92,11 +93,12 @@ class Schemas:
 
     async def delete(self, ask: Ask) -> Answer:
         key = _key(ask)
+        validation.check("DeleteSchemaRequest.SchemaId", key.schema_id, validation.SCHEMA_ID)
 
         def decide() -> Sequence[Write]:
             self._directory.expected(key.service)
             if self._catalogue.schema(key) is None:
-                raise Refused(Code.SCHEMA_NOT_EXISTS, "Schema info does not exist.")
+                raise Refused(Code.SCHEMA_NOT_EXISTS, "schema ref not found.")
             return [Remove(key)]
 
         await self._registry.transact(turn_of_services(ask.tenant), decide)

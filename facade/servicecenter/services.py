@@ -135,13 +135,13 @@ class Services:
             if request.tags:
                 validation.check_tags(request.tags)
                 await self._change(service_id, lambda service: replace(service, tags=request.tags))
-        except FacadeError as error:  # told to the caller, together with what else failed
-            faults.append(str(error))
+        except FacadeError as error:  # told below, together with what else failed
+            faults.append(wire.told(error))
         for instance in request.instances:
             try:
                 await self._instances.enter(service_id, instance, address)
             except FacadeError as error:
-                faults.append(str(error))
+                faults.append(wire.told(error))
         return faults
 
     # Reading

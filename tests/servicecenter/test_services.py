@@ -72,7 +72,7 @@ async def test_a_bad_instance_is_told_and_the_service_stays(client: Client) -> N
     body = {"service": {"serviceName": "orders"}, "instances": [{"hostName": ""}, {"hostName": "h"}]}
     answer = await client.post("microservices", body)
 
-    assert "errMessages: [field 'MicroServiceInstance.HostName'" in answer.json()["detail"]
+    assert "errMessages: [Invalid parameter(s)(field 'MicroServiceInstance.HostName'" in answer.json()["detail"]
     (service,) = (await client.get("microservices")).json()["services"]
     assert len((await client.get(f"microservices/{service['serviceId']}/instances")).json()["instances"]) == 1
 
