@@ -31,12 +31,17 @@ _PROFILES: dict[tuple[str, object], str] = {
     ("eviction_interval_s", 3600): "unswept",
 }
 
-T = TypeVar("T")
+# What the fixtures below are, for the signatures of tests.
+Expected = Callable[..., Any]
+Refused = Callable[[httpx.Response, int], None]
 ServerWith = Callable[..., Running]
+ClientOf = Callable[[Running], Eureka]
+
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="session")
-def expected(eureka_kind: str) -> Callable[..., Any]:
+def expected(eureka_kind: str) -> Expected:
     """`expected(case, ours=…, real=…)`: what the server under test should do where we mean to differ from the original.
 
     Every case asked for here has its line in `differences.py`.
@@ -50,7 +55,7 @@ def expected(eureka_kind: str) -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
-def refused(eureka_kind: str) -> Callable[[httpx.Response, int], None]:
+def refused(eureka_kind: str) -> Refused:
     """`refused(answer, status)`: an error without anything to say. Ours is empty (case 25)."""
 
     def check(answer: httpx.Response, status: int) -> None:
@@ -128,7 +133,7 @@ def eureka(eureka_url: str, base: str) -> Iterator[Eureka]:
 
 
 @pytest.fixture
-def client_of() -> Iterator[Callable[[Running], Eureka]]:
+def client_of() -> Iterator[ClientOf]:
     """A client for a server with special settings; cleans up like `eureka`."""
     clients: list[Eureka] = []
 
@@ -142,7 +147,7 @@ def client_of() -> Iterator[Callable[[Running], Eureka]]:
 
 
 @pytest.fixture
-def empty_eureka(eureka: Eureka, server_with: ServerWith, client_of: Callable[[Running], Eureka]) -> Eureka:
+def empty_eureka(eureka: Eureka, server_with: ServerWith, client_of: ClientOf) -> Eureka:
     """A server where nobody is registered: the one under test if that is so, else one started for it."""
     if not eureka.registry()["application"]:
         return eureka

@@ -6,7 +6,7 @@ import gzip
 import http.client
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 from xml.etree import ElementTree
@@ -15,9 +15,7 @@ import httpx
 import pytest
 
 from conformance.eureka.client import COMPACT, JSON, XML, Eureka, hash_of, registration
-
-Refused = Callable[[httpx.Response, int], None]
-Expected = Callable[..., Any]
+from conformance.eureka.conftest import Expected, Refused
 
 EMPTY = b'{"applications":{"versions__delta":"1","apps__hashcode":"","application":[]}}'
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"

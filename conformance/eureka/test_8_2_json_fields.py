@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -18,9 +17,7 @@ from conformance.eureka.client import (
     amazon,
     registration,
 )
-
-Refused = Callable[[httpx.Response, int], None]
-Expected = Callable[..., Any]
+from conformance.eureka.conftest import Expected, Refused
 
 CANNOT_PARSE = b'{"error": "cannot parse request body"}'
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
 from conformance.eureka.client import NO_METADATA, XML, Document, Eureka
-
-Expected = Callable[..., Any]
+from conformance.eureka.conftest import Expected
 
 
 @pytest.mark.parametrize(

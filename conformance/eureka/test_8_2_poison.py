@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from conformance.eureka.client import COMPACT, DATA_CENTER_CLASS, JSON, Eureka, amazon, instances_of, registration
-from conformance.peers.processes import Running
-
-Expected = Callable[..., Any]
-ServerWith = Callable[..., Running]
+from conformance.eureka.conftest import Expected, ServerWith
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
-import httpx
 import pytest
 
 from conformance.eureka.client import DATA_CENTER_CLASS, JSON, NO_METADATA, Eureka, hash_of, registration
-
-Refused = Callable[[httpx.Response, int], None]
-Expected = Callable[..., Any]
+from conformance.eureka.conftest import Expected, Refused
 
 # The order in which the original writes an instance; keys without a value are left out.
 KEY_ORDER = [

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 
 from conformance.eureka.client import Eureka, registration_xml
-
-Expected = Callable[..., Any]
+from conformance.eureka.conftest import Expected
 
 AS_XML = {"Content-Type": "application/xml"}
 DOCTYPE = '<!DOCTYPE instance [<!ENTITY x "y">]>'

@@ -6,17 +6,11 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-import httpx
 import pytest
 
 from conformance.eureka.client import COMPACT, JSON, XML, Eureka, hash_of, instances_of
-from conformance.eureka.conftest import wait_until
+from conformance.eureka.conftest import ClientOf, Expected, Refused, ServerWith, wait_until
 from conformance.peers.processes import Running
-
-Refused = Callable[[httpx.Response, int], None]
-Expected = Callable[..., Any]
-ServerWith = Callable[..., Running]
-ClientOf = Callable[[Running], Eureka]
 
 COMPACT_KEYS = [
     *("instanceId", "app", "ipAddr", "vipAddress", "secureVipAddress", "dataCenterInfo", "hostName", "status"),

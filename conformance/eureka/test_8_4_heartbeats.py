@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 
 from conformance.eureka.client import JSON, REPLICATED, XML, Eureka
-from conformance.peers.processes import Running
-
-Refused = Callable[[httpx.Response, int], None]
-Expected = Callable[..., Any]
-ServerWith = Callable[..., Running]
-ClientOf = Callable[[Running], Eureka]
+from conformance.eureka.conftest import ClientOf, Expected, Refused, ServerWith
 
 NEWER = "?lastDirtyTimestamp=1001"
 EQUAL = "?lastDirtyTimestamp=1000"

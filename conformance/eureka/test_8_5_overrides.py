@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any
 
-import httpx
 import pytest
 
 from conformance.eureka.client import REPLICATED, Eureka
-
-Refused = Callable[[httpx.Response, int], None]
-Expected = Callable[..., Any]
+from conformance.eureka.conftest import Expected, Refused
 
 
 @pytest.fixture

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import httpx
 import pytest
 
 from conformance.eureka.client import Eureka, hash_of
-
-Refused = Callable[[httpx.Response, int], None]
+from conformance.eureka.conftest import Refused
 
 
 def test_139_metadata_is_merged(eureka: Eureka, app: str) -> None:

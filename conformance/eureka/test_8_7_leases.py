@@ -8,16 +8,11 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
 
 import pytest
 
 from conformance.eureka.client import Eureka
-from conformance.eureka.conftest import wait_until
-from conformance.peers.processes import Running
-
-ServerWith = Callable[..., Running]
-ClientOf = Callable[[Running], Eureka]
+from conformance.eureka.conftest import ClientOf, ServerWith, wait_until
 
 
 @pytest.fixture

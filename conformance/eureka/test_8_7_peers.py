@@ -11,11 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from conformance.eureka.client import Document, Eureka
-from conformance.eureka.conftest import QUICK_JVM, wait_until
-from conformance.peers.processes import Processes, Running
+from conformance.eureka.conftest import QUICK_JVM, ClientOf, wait_until
+from conformance.peers.processes import Processes
 from conformance.peers.processes import eureka as real_eureka
-
-ClientOf = Callable[[Running], Eureka]
 
 
 class Peer(ThreadingHTTPServer):

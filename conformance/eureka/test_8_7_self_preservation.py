@@ -1,4 +1,4 @@
-"""Self-preservation (cases 153-155, 157, 158; 156 needs peers and comes with replication).
+"""Self-preservation (cases 153-155, 157, 158; 156 in test_8_7_peers.py).
 
 Spring's server counts itself as one client more than there are instances; ours counts instances.
 """
@@ -8,24 +8,20 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from typing import Any
 
 import httpx
 import pytest
 
 from conformance.eureka.client import Eureka
+from conformance.eureka.conftest import ClientOf, Expected, ServerWith
 from conformance.peers.processes import Running
-
-Expected = Callable[..., Any]
-ServerWith = Callable[..., Running]
-ClientOf = Callable[[Running], Eureka]
 
 # A minute's renewals count when the minute is over; the original's minutes begin when it starts.
 A_MINUTE_AND_SOME_SWEEPS_S = 64
 
 _THRESHOLD_SHOWN = {
     "real": re.compile(r"<td>Renews threshold</td>\s*<td>(\d+)</td>"),
-    "ours": re.compile(r"(\d+) must be exceeded"),
+    "ours": re.compile(r"eureka</b>[^<]*?(\d+) must be exceeded"),
 }
 
 

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
 from conformance.eureka.client import COMPACT, Eureka, hash_of
-from conformance.eureka.conftest import wait_until
-from conformance.peers.processes import Running
-
-Expected = Callable[..., Any]
-ServerWith = Callable[..., Running]
-ClientOf = Callable[[Running], Eureka]
+from conformance.eureka.conftest import ClientOf, Expected, ServerWith, wait_until
 
 
 def test_159_160_a_change_is_told_for_a_while(server_with: ServerWith, client_of: ClientOf, app: str) -> None:
