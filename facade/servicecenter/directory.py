@@ -159,8 +159,13 @@ class Directory:
             verdicts[service_id] = consumer.sees(service) and tags <= (service.tags.keys() if service else set())
         return [one for one in shown if verdicts[one.service_id]]
 
-    def is_visible(self, consumer: Consumer, name: ServiceName) -> bool:
-        """Whether anything of that name may be seen. What nobody registered as a service is open to all."""
+    def is_noted(self, consumer: Consumer, name: ServiceName) -> bool:
+        """Whether a consumer that asks for a name depends on it from then on: on what it may see, but not on us.
+
+        What nobody registered as a service is open to all.
+        """
+        if (name.app, name.name) == (OWN_KEY.app, OWN_KEY.name):
+            return False
         services = self.named(name)
         return not services or any(consumer.sees(service) for service in services)
 

@@ -43,6 +43,11 @@ _DEPRECATED = (b"Deprecation", b'version="v4"')
 log = structlog.get_logger(__name__)
 
 
+class _Wish(NamedTuple):
+    consumer: Consumer
+    name: ServiceName
+
+
 class _Seen(NamedTuple):
     """What one asker finds, before it is written out."""
 
@@ -70,20 +75,20 @@ class Discovery:
         )
         validation.check("FindInstancesRequest.ConsumerServiceId", ask.consumer_id, validation.ID)
         validation.check_find("FindInstancesRequest", asked)
-        return self._answer(ask, self._listing(ask, await self._found(ask, asked), is_gzipped=ask.accepts_gzip))
+        wish = self._wish(ask, asked)
+        await self._note([wish])
+        return self._answer(ask, self._listing(ask, self._found(ask, wish), is_gzipped=ask.accepts_gzip))
 
-    async def _found(self, ask: Ask, asked: MicroServiceKey) -> _Seen:
+    def _wish(self, ask: Ask, asked: MicroServiceKey) -> _Wish:
         consumer = self._directory.consumer(ask.tenant, ask.consumer_id, asked.environment)
-        name = ServiceName(*ask.tenant, consumer.environment, asked.app_id, asked.service_name)
+        return _Wish(consumer, ServiceName(*ask.tenant, consumer.environment, asked.app_id, asked.service_name))
+
+    def _found(self, ask: Ask, wish: _Wish) -> _Seen:
+        consumer, name = wish
         view = self._directory.find(name)
         if view is None:
-            await self._depend(consumer, name)
             path = f"{name.environment}/{name.app}/{name.name}"
             raise ServiceNotFound(f"{consumer} find provider[{path}] failed, provider does not exist")
-        if self._directory.is_visible(consumer, name):
-            await self._depend(consumer, name)
-            if view is not self._directory.own.view:
-                await self._rely_on(name)
         return self._seen(ask, consumer, name, view)
 
     async def find_many(self, ask: Ask) -> Answer:
@@ -95,10 +100,17 @@ class Discovery:
         validation.check("BatchFindInstancesRequest.ConsumerServiceId", ask.consumer_id, validation.ID)
         validation.check_batch_find(request)
         services, instances = _Batch(), _Batch()
+        wishes = {}
         for index, wanted in enumerate(request.services):
             try:
                 assert wanted.service is not None, "validated"
-                services.add(index, wanted.rev, self._listing(ask, await self._found(ask, wanted.service)))
+                wishes[index] = self._wish(ask, wanted.service)
+            except FacadeError as error:
+                services.fail(index, error)
+        await self._note(wishes.values())
+        for index, wish in wishes.items():
+            try:
+                services.add(index, request.services[index].rev, self._listing(ask, self._found(ask, wish)))
             except FacadeError as error:
                 services.fail(index, error)
         for index, other in enumerate(request.instances):
@@ -187,31 +199,34 @@ class Discovery:
 
     # Dependencies
 
-    async def _depend(self, consumer: Consumer, name: ServiceName) -> None:
-        """Note whom a consumer has asked for, unless it is noted. An alias is noted as the name it stands for."""
-        if consumer.service is None or name == self._directory.own.service.name.unversioned:
-            return
-        services = self._directory.named(name)
-        provider = services[0].name.unversioned if services else name
-        key = consumer.service.key
-        if provider in self._providers(key):
-            return
-        try:
-            await self._registry.transact(ConsumerId(key), partial(self._adding, key, [provider]))
-        except StoreUnavailable as error:
-            # A store that takes no writes must not empty the answers; the next poll tries again.
-            log.warning("dependency not recorded", consumer=key.service_id, provider=name.name, reason=str(error))
+    async def _note(self, wishes: Iterable[_Wish]) -> None:
+        """Record what one consumer wishes for, where it may see that, before it is told what there is.
 
-    async def _rely_on(self, name: ServiceName) -> None:
+        A store that takes no writes must not empty the answers: then the next poll tries again.
+        """
+        wishes = [wish for wish in wishes if self._directory.is_noted(*wish)]
         try:
-            await self._registry.rely_on(name)
+            await self._depend(wishes)
+            for wish in wishes:
+                await self._registry.rely_on(wish.name)
         except StoreUnavailable as error:
-            log.warning("use of a name not recorded", name=name.name, reason=str(error))
+            log.warning("dependencies not recorded", names=[wish.name.name for wish in wishes], reason=str(error))
+
+    async def _depend(self, wishes: Sequence[_Wish]) -> None:
+        """An alias is noted as the name that it stands for."""
+        if not wishes or (consumer := wishes[0].consumer.service) is None:
+            return
+        providers = [
+            services[0].name.unversioned if (services := self._directory.named(name)) else name for _, name in wishes
+        ]
+        news = [name for name in providers if consumer.key not in self._catalogue.consumers(name)]
+        if news:
+            await self._registry.transact(ConsumerId(consumer.key), partial(self._adding, consumer.key, news))
 
     def _adding(self, consumer: ServiceId, providers: Iterable[ServiceName]) -> Sequence[Write]:
         held = self._providers(consumer)
-        wanted = tuple(dict.fromkeys((*held, *providers)))
-        if wanted == held or len(wanted) > MOST_PROVIDERS:
+        wanted = tuple(dict.fromkeys((*held, *providers)))[:MOST_PROVIDERS]
+        if wanted == held:
             return ()
         return [Put(Dependencies(key=ConsumerId(consumer), providers=wanted))]
 

@@ -21,6 +21,8 @@ from facade.servicecenter.records import Document, Error
 DocumentT = TypeVar("DocumentT", bound=Document)
 
 _MAX_INT32 = 2**31 - 1
+_MOST_ITEMS = 10_000
+"""In one list. Two megabytes of empty objects would be 700,000 of them, and cost a second."""
 
 
 class Code(IntEnum):
@@ -183,6 +185,8 @@ def _list_reader(kind: Any) -> _Reader:
     def read(value: Any, place: _Place) -> tuple[Any, ...]:
         if type(value) is not list:
             raise _misfit(value, place, f"[]{named}")
+        if len(value) > _MOST_ITEMS:
+            raise MalformedDocument(f"{place.path}: more than {_MOST_ITEMS} items")
         return tuple(empty if item is None else reader(item, place) for item in value)
 
     return read

@@ -201,6 +201,28 @@ async def test_who_was_asked_for_before_it_came_is_depended_on(client: Client) -
     assert listed["serviceId"] == provider
 
 
+async def test_a_batch_is_noted_in_one_write(client: Client, registry: Registry) -> None:
+    """A gateway starts with hundreds of names; each write of its dependencies writes them all."""
+    provider = await client.create("orders")
+    consumer = await client.create("gateway")
+    before = registry.revision
+    asked = [{"service": {"appId": "shop", "serviceName": name}} for name in ("orders", "nobody", "no-one")]
+    answer = await client.post("instances/action?type=query", {"services": asked}, X_ConsumerId=consumer)
+
+    assert answer.status_code == 200
+    assert registry.revision == before + 1
+    (listed,) = (await client.get(f"microservices/{consumer}/providers")).json()["providers"]
+    assert listed["serviceId"] == provider
+
+
+async def test_a_batch_of_an_unknown_consumer_fails_entry_by_entry(client: Client) -> None:
+    asked = [{"service": {"appId": "shop", "serviceName": name}} for name in ("a", "b")]
+    answer = await client.post("instances/action?type=query", {"services": asked}, X_ConsumerId="nope")
+
+    (failed,) = answer.json()["services"]["failed"]
+    assert (failed["indexes"], failed["error"]["errorCode"]) == ([0, 1], "400012")
+
+
 async def test_who_may_not_be_seen_is_not_depended_on(client: Client) -> None:
     closed = await client.create("closed", app="bank")
     consumer = await client.create("consumer")

@@ -188,6 +188,7 @@ def test_what_clients_write_otherwise_is_read_as_meant(body: bytes, service: Mic
         pytest.param(b'{"service":{"serviceName":NaN}}', "JSON is malformed", id="nan"),
         pytest.param(b'{"a":"\\ud800"}', "unexpected end of JSON input", id="lone-surrogate"),
         pytest.param(b'{"a":"\xff"}', "invalid UTF-8", id="bad-utf8"),
+        pytest.param(b'{"instances":[' + b"{}," * 10_000 + b"{}]}", "more than 10000 items", id="endless-list"),
         pytest.param(b"[" * 100_000, "exceeded max depth", id="depth-bomb"),
         pytest.param(b'{"a":' * 100_000, "exceeded max depth", id="depth-bomb-of-objects"),
     ],
