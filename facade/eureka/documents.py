@@ -138,7 +138,7 @@ class SpaceDocuments:
         return self._rendered_gzip(deflated_within(frame, groups), asked)
 
     def _render_application(self, application: Application, asked: Asked) -> Rendered:
-        variant, is_gzipped = asked
+        variant, is_gzipped = asked[0].one_up, asked[1]
         root = application_root(variant, application.name)
         if not is_gzipped:
             return self._rendered(root.around(application.content(variant)), asked)

@@ -49,6 +49,13 @@ class Variant(NamedTuple):
 
     format: Format
     is_compact: bool = False
+    depth: int = 2
+    """How many elements stand around an instance. Only the full XML shows it, by its indentation."""
+
+    @property
+    def one_up(self) -> Variant:
+        """The same where an application is the root."""
+        return self if self.is_compact or self.format is Format.JSON else self._replace(depth=1)
 
 
 # What a request asks for
@@ -166,7 +173,9 @@ def encode_instance(variant: Variant, info: InstanceInfo) -> bytes:
     """One instance as it stands inside an application."""
     if variant.format is Format.JSON:
         return wire_json.encode_compact_instance(info) if variant.is_compact else wire_json.encode_instance(info)
-    return wire_xml.encode_compact_instance(info) if variant.is_compact else wire_xml.encode_instance(info)
+    if variant.is_compact:
+        return wire_xml.encode_compact_instance(info)
+    return wire_xml.encode_instance(info, indent="  " * variant.depth)
 
 
 def encode_single_instance(asked: Format, info: InstanceInfo) -> bytes:
@@ -188,7 +197,8 @@ def application_frame(variant: Variant, name: str) -> Frame:
     text = wire_xml.escape_text(name).encode()
     if variant.is_compact:
         return Frame(b"<application><name>%b</name>" % text, b"</application>")
-    return Frame(b"  <application>\n    <name>%b</name>\n" % text, b"  </application>\n")
+    outer, inner = b"  " * (variant.depth - 1), b"  " * variant.depth
+    return Frame(b"%b<application>\n%b<name>%b</name>\n" % (outer, inner, text), b"%b</application>\n" % outer)
 
 
 def application_root(variant: Variant, name: str) -> Frame:
@@ -196,7 +206,7 @@ def application_root(variant: Variant, name: str) -> Frame:
     frame = application_frame(variant, name)
     if variant.format is Format.JSON:
         return Frame(b'{"application":%b' % frame.head, b"%b}" % frame.tail)
-    return Frame(frame.head.lstrip(), frame.tail.strip())
+    return Frame(frame.head, frame.tail.rstrip())
 
 
 def registry_frame(variant: Variant, version: int, hash_code: str) -> Frame:

@@ -158,13 +158,12 @@ def _flag(value: Any) -> bool:
 
 
 def _country(name: str, value: Any) -> int:
+    """A number nobody uses; what is none counts as 1."""
     try:
         number = _number(value)
     except (ValueError, OverflowError):
-        number = None
-    if number is None or number not in _INT32:
-        raise MalformedDocument(f"{name}: expected a number, got {_shown(value)}")
-    return number
+        return 1
+    return number if number in _INT32 else 1
 
 
 def _timestamp(name: str, value: Any) -> int:

@@ -108,7 +108,9 @@ def _to_instance(elements: dict[str, Any]) -> InstanceInfo:
             fields["metadata"] = _metadata(_children(value))
         elif name == "lastDirtyTimestamp":
             fields["last_dirty_ms"] = _integer(value, None)
-    fields["app"] = (fields.get("app") or "").upper()
+    if "app" not in elements:
+        raise MalformedDocument("")
+    fields["app"] = (fields["app"] or "").upper()
     if fields.get("sid") in ("na", "unknown"):
         fields["sid"] = None
     return InstanceInfo(**fields)
@@ -194,7 +196,7 @@ def _unescape_name(name: str) -> str:
 
 
 def encode_instance(info: InstanceInfo, indent: str = "    ") -> bytes:
-    """One instance in full, ending with a line feed; the indentation is that of a registry document."""
+    """One instance in full, ending with a line feed; indented as in a registry document unless told otherwise."""
     lease, data_center = info.lease_info, info.data_center_info or DataCenterInfo("MyOwn")
     inner, innermost = f"{indent}  ", f"{indent}    "
     amazon = _block("metadata", data_center.metadata, innermost) if data_center.is_amazon else ""

@@ -160,6 +160,17 @@ async def test_the_shape_of_each_variant(registry: Registry, documents: SpaceDoc
     assert {variant: documents.full((variant, False)).body for variant in VARIANTS} == empty
 
 
+async def test_an_application_of_its_own_is_indented_as_a_root(registry: Registry, documents: SpaceDocuments) -> None:
+    await registry.register(instance())
+
+    alone = documents.application("A", (Variant(Format.XML), False))
+
+    assert alone is not None
+    head = b"<application>\n  <name>A</name>\n  <instance>\n    <instanceId>i1</instanceId>\n"
+    assert alone.body.startswith(head)
+    assert alone.body.endswith(b"\n  </instance>\n</application>")
+
+
 # Delta
 
 

@@ -140,6 +140,7 @@ REFUSED = [
     pytest.param(b"<x/>", id="other-root"),
     pytest.param(b"<applications/>", id="root-known-to-the-original"),
     pytest.param(xml()[:-4], id="truncated"),
+    pytest.param(b"<instance/>", id="no-app"),
     pytest.param(b"<!DOCTYPE instance>" + xml(), id="doctype"),
     pytest.param(
         b'<!DOCTYPE i [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;">]><instance><app>&b;</app></instance>', id="entities"
