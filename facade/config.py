@@ -162,7 +162,7 @@ class Settings:
     connections_per_address: Annotated[
         int,
         Knob("connections", "open at once from one address; raise it behind a proxy", "ours", least=1),
-    ] = 100
+    ] = 1_000
 
     log_level: Annotated[
         Literal["debug", "info", "warning"],

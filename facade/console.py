@@ -48,18 +48,22 @@ def set_up_logging(settings: Settings) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
-    for chatty in ("httpx", "httpcore"):  # a line for each request that we send
+    # A line for each request that we send, and two for each websocket that somebody opens.
+    for chatty in ("httpx", "httpcore", "uvicorn.error"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def announce(listening: Sequence[Address]) -> None:
     """Tell where to point each kind of client, once the server answers there."""
-    for what, port, path in (
-        ("Eureka", _EUREKA_PORT, "/eureka/"),
-        ("ServiceCenter", _SERVICECENTER_PORT, ""),
-        ("Dashboard", _DASHBOARD_PORT, "/"),
+    for place, (what, port, path) in enumerate(
+        (
+            ("Eureka", _EUREKA_PORT, "/eureka/"),
+            ("ServiceCenter", _SERVICECENTER_PORT, ""),
+            ("Dashboard", _DASHBOARD_PORT, "/"),
+        )
     ):
-        at = next((address for address in listening if address.port == port), listening[0])
+        in_order = listening[min(place, len(listening) - 1)]  # whoever names ports of his own names them in this order
+        at = next((address for address in listening if address.port == port), in_order)
         print(f"{what:<14} http://{reachable(at)}{path}", flush=True)
 
 

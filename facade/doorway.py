@@ -25,6 +25,8 @@ from uvicorn import __version__ as uvicorn_version
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from facade.errors import StartRefused
+
 SWEEP_S = 1.0
 LINGER_S = 2.0
 LINGER_BYTES = 1 << 20
@@ -64,13 +66,13 @@ class Limits:
     body_s: float = 30.0
     idle_s: float = 75.0  # above the 30 s between two renewals, and above the 60 s for which Java pools a connection
     connections: int = 10_000
-    connections_per_address: int = 100
+    connections_per_address: int = 1_000
 
 
 def doorway(limits: Limits) -> type[HttpToolsProtocol]:
-    """The class for `uvicorn.Config(http=...)`. Raises RuntimeError where uvicorn is not as we know it."""
+    """The class for `uvicorn.Config(http=...)`. Raises StartRefused where uvicorn is not as we know it."""
     if missing := missing_internals():
-        raise RuntimeError(
+        raise StartRefused(
             f"uvicorn {uvicorn_version} lacks {', '.join(missing)}: refusing to serve without limits on requests"
         )
     return type("Doorway", (Doorway,), {"limits": limits, "hall": Hall(limits)})
@@ -131,8 +133,6 @@ class Hall:
         now = loop.time()
         for peer in [peer for peer in self.inside if peer.deadline <= now]:
             peer.expire(now)
-        for peer in [peer for peer in self.upgraded if peer.transport.is_closing()]:
-            self.leave(peer)  # its websocket protocol, not we, was told of the end
         for (status, reason), times in self.refusals.items():
             address = self.last_refused[status, reason]
             log.warning("refused status=%d reason=%r times=%d last_address=%s", status, reason, times, address)
@@ -287,6 +287,16 @@ class Doorway(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         super().handle_websocket_upgrade()
         self.hall.upgrade(self)
+        successor = self.transport.get_protocol()
+        told_lost = successor.connection_lost
+
+        def lost(exc: Exception | None) -> None:
+            # The transport tells its new protocol of the end, and the place must be free at once: go-chassis dials a
+            # watch that was refused again without a pause.
+            self.hall.leave(self)
+            told_lost(exc)
+
+        successor.connection_lost = lost  # type: ignore[method-assign]
 
     def _get_upgrade(self) -> bytes | None:
         upgrade = super()._get_upgrade()

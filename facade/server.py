@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import signal
 import socket
 from collections.abc import Iterator, Sequence
@@ -30,6 +31,8 @@ from facade.servicecenter.routes import ServiceCenterFront, ServiceCenterOptions
 from facade.stores.urls import open_store
 
 BACKLOG = 2048
+OTHER_FILES = 64
+"""Open files beside connections: the store, the log, the event loop, the ports."""
 WEBSOCKET_FRAME_BYTES = 64 * 1024
 """Clients of the watch have nothing to say; the original takes 64 bytes."""
 DRAIN_S = 10
@@ -155,6 +158,14 @@ class _Server(uvicorn.Server):
 
 
 def _limits(settings: Settings) -> Limits:
+    """What a peer may cost us; with it, as many open files as the connections need and the system grants."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = settings.connections + OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        granted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (granted, hard))
+        if granted < wanted:
+            log.warning("open files are limited to %d, so to about %d connections", granted, granted - OTHER_FILES)
     return Limits(connections=settings.connections, connections_per_address=settings.connections_per_address)
 
 

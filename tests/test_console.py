@@ -54,6 +54,13 @@ def test_one_address_is_for_all_and_all_interfaces_are_told_by_the_machines_name
     assert urls == [f"{here}/eureka/", here, f"{here}/"]
 
 
+def test_ports_of_ones_own_are_told_in_their_order(capsys: pytest.CaptureFixture[str]) -> None:
+    announce([Address("127.0.0.1", 9001), Address("127.0.0.1", 9002)])
+
+    urls = [line.split()[1] for line in capsys.readouterr().out.splitlines()]
+    assert urls == ["http://127.0.0.1:9001/eureka/", "http://127.0.0.1:9002", "http://127.0.0.1:9002/"]
+
+
 def test_an_open_address_is_warned_of_at_every_log_level(capsys: pytest.CaptureFixture[str]) -> None:
     set_up_logging(Settings(log_level="warning", log_format="json"))
 

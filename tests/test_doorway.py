@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from facade import doorway as doorway_module
 from facade.doorway import LINGER_BYTES, Limits, doorway, spelt
+from facade.errors import StartRefused
 
 ROOMY = Limits(connections_per_address=10_000)
 PATIENCE_S = 20.0  # of the client: only how long a failing test takes
@@ -254,6 +255,15 @@ def test_the_sweep_leaves_websockets_alone_and_counts_them_until_they_close() ->
                 assert read_to_end(bystander) == b""
             assert say(watcher, b"still here") == b"still here"
             assert server.inside() == 1
+        wait_until(lambda: server.inside() == 0)
+
+
+def test_the_place_of_a_websocket_is_free_as_soon_as_it_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at the next sweep: go-chassis dials a refused watch again at once, and would fill its host's places."""
+    monkeypatch.setattr(doorway_module, "SWEEP_S", 3_600)
+    with serving(replace(ROOMY, connections_per_address=1)) as server:
+        with closing(server.connect()) as watcher:
+            upgrade(watcher)
         wait_until(lambda: server.inside() == 0)
 
 
@@ -516,7 +526,7 @@ def test_refusals_are_told_in_one_line(caplog: pytest.LogCaptureFixture) -> None
 def test_a_uvicorn_with_other_internals_is_not_served_with(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(HttpToolsProtocol, "_start_asgi_task")
 
-    with pytest.raises(RuntimeError, match=r"^uvicorn \S+ lacks HttpToolsProtocol\._start_asgi_task: .*$"):
+    with pytest.raises(StartRefused, match=r"^uvicorn \S+ lacks HttpToolsProtocol\._start_asgi_task: .*$"):
         doorway(Limits())
 
 

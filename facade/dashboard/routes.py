@@ -28,7 +28,9 @@ TOLD_EVERY_S = 1.0
 STILL_THERE_EVERY_S = 15.0
 """A comment on the stream: proxies and browsers see that it lives."""
 
-CONTENT_SECURITY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+CONTENT_SECURITY = (
+    "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+)
 
 PAGE_HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY,
