@@ -33,30 +33,22 @@ _SMALL_DELTA = 200
 
 
 class Documents:
-    """The documents of every front: each has its own name space."""
+    """The documents of every front, over an open registry: each front has its own name space."""
 
     def __init__(self, registry: Registry, delta_window_s: float = 180.0) -> None:
         self._registry = registry
         self._delta_window_s = delta_window_s
         self._spaces: dict[Space, SpaceDocuments] = {}
-        self._followed: object = None
+        registry.feed.follow(self._note)
 
     def of(self, space: Space) -> SpaceDocuments:
         """The documents of one space, made when first asked for; not kept for an empty one, as anybody may ask."""
-        self.attend()
         found = self._spaces.get(space)
         if found is None:
             found = SpaceDocuments(self._registry, space, self._delta_window_s)
             if not found.is_empty:
                 self._spaces[space] = found
         return found
-
-    def attend(self) -> None:
-        """Follow the feed, if not done yet; the registry has a new one each time it is opened."""
-        if self._followed is not self._registry.feed:
-            self._followed = self._registry.feed
-            self._spaces.clear()
-            self._registry.feed.follow(self._note)
 
     def _note(self, change: Change) -> None:
         if isinstance(change.record, Instance):

@@ -82,7 +82,7 @@ class Ask:
     def dirty_ms(self) -> int | None:
         """The client's lastDirtyTimestamp; None when there is none, or none that is a number."""
         text = self.query.get("lastDirtyTimestamp", "")
-        return int(text) if text.lstrip("-").isdecimal() and len(text) < 20 else None
+        return int(text) if text.removeprefix("-").isdecimal() and len(text) < 20 else None
 
     @property
     def stated_dirty_ms(self) -> int:
@@ -94,7 +94,7 @@ class Ask:
         return self.dirty_ms
 
     async def body(self, most: int) -> bytes:
-        """The body, inflated. Raises BodyTooLarge, MalformedDocument."""
+        """The body, inflated. Raises BodyTooLarge, MalformedDocument, UnsupportedMedia."""
         parts, length = [], 0
         while True:
             message = await self._receive()
@@ -106,7 +106,13 @@ class Ask:
             if not message.get("more_body", False):
                 break
         body = b"".join(parts)
-        return wire.inflated(body, most) if self.header(b"content-encoding") == "gzip" else body
+        match (self.header(b"content-encoding") or "identity").lower():
+            case "identity":
+                return body
+            case "gzip" | "x-gzip":
+                return wire.inflated(body, most)
+            case encoding:
+                raise wire.UnsupportedMedia(f"cannot read the encoding {encoding}")
 
 
 def split_path(scope: Scope) -> tuple[Space, list[str]]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import structlog
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from facade.errors import FacadeError, InstanceNotFound, MalformedDocument
 from facade.eureka import mapping, wire, wire_json
@@ -59,12 +60,14 @@ Methods = dict[str, Handler]
 
 
 class EurekaFront:
+    """Made over an open registry: it remembers whether that was empty, and follows it from then on."""
+
     def __init__(self, registry: Registry, options: EurekaOptions | None = None) -> None:
         self.registry = registry
         self.options = options or EurekaOptions()
         self._documents = Documents(registry, self.options.delta_window_s)
         self._opened_s = registry.clock.monotonic_s()
-        self._began_empty: bool | None = None
+        self._began_empty = not len(registry.catalogue)
         self._instance: Methods = {"PUT": self.renew, "GET": self.instance, "DELETE": self.cancel}
         self._override: Methods = {"PUT": self.override, "DELETE": self.lift_override}
         self._application: Methods = {"GET": self.application, "POST": self.register}
@@ -73,9 +76,9 @@ class EurekaFront:
         return [Route("/eureka", self), Mount("/eureka", self), Mount("/t", self)]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._began_empty is None:
-            self._began_empty = not len(self.registry.catalogue)
-        self._documents.attend()
+        if scope["type"] == "websocket":
+            await WebSocketClose()(scope, receive, send)
+            return
         space, segments = split_path(scope)
         methods, names = self._resource(segments)
         ask = Ask(scope, receive, space)
@@ -232,7 +235,7 @@ class EurekaFront:
         return Answer(200, found.body, found.content_type, GZIPPED if found.is_gzipped else ())
 
     def _is_gated(self) -> bool:
-        return bool(self._began_empty) and self.registry.clock.monotonic_s() - self._opened_s < self.options.read_gate_s
+        return self._began_empty and self.registry.clock.monotonic_s() - self._opened_s < self.options.read_gate_s
 
     async def instance(self, ask: Ask, application: str, instance_id: str) -> Answer:
         return self._single(ask, self._find(ask.space, application, instance_id))

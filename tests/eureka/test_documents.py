@@ -36,7 +36,6 @@ VARIANTS = [Variant(format, is_compact) for format in Format for is_compact in (
 async def documents(registry: Registry) -> SpaceDocuments:
     """Of the default space. Kept from now on: an empty one would be made anew for each reader."""
     every = Documents(registry)
-    every.attend()
     await registry.register(instance("SEED", "seed", vipAddress="seed"))
     await registry.cancel(instance("SEED", "seed").key)
     return every.of(Space())
@@ -291,7 +290,6 @@ async def test_a_client_that_reads_deltas_ends_with_the_hash_of_a_full_fetch(
     registry = Registry(MemoryStore(clock), clock, Policy(self_preservation=False))
     await registry.open()
     every = Documents(registry)
-    every.attend()
     client = DeltaClient(every.of(Space()))
 
     for act, app, number, status in script:

@@ -176,6 +176,21 @@ async def test_compact_documents_are_for_those_who_ask(client: Client, asked: st
     assert b'"leaseInfo"' in single.content
 
 
+async def test_there_is_nothing_to_watch_here(registry: Registry) -> None:
+    """A websocket handshake has no method; it is turned away, not a fault."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    await EurekaFront(registry)({"type": "websocket", "path": "/eureka/apps", "headers": []}, receive, send)
+
+    assert [message["type"] for message in sent] == ["websocket.close"]
+
+
 # Registration
 
 
@@ -339,6 +354,7 @@ async def test_a_store_that_is_down_refuses_the_write_and_keeps_renewing(clock: 
         pytest.param("?lastDirtyTimestamp=abc", {}, 200, id="case114-garbage"),
         pytest.param("?lastDirtyTimestamp=", {}, 200, id="case114-empty"),
         pytest.param("?lastDirtyTimestamp=" + "9" * 5000, {}, 200, id="huge"),
+        pytest.param("?lastDirtyTimestamp=--5&status=%FF&=&&;", {}, 200, id="noise"),
         pytest.param("?lastDirtyTimestamp=1000", FROM_PEER, 200, id="case115-equal"),
         pytest.param("?lastDirtyTimestamp=999", FROM_PEER, 409, id="case115-older"),
         pytest.param("?lastDirtyTimestamp=999", {"x-netflix-discovery-replication": "True"}, 200, id="case115-no-peer"),
@@ -638,7 +654,6 @@ async def test_a_batch_that_means_nothing_is_refused_whole(client: Client) -> No
 
 async def test_changes_carry_their_cause(client: Client, registry: Registry) -> None:
     causes: list[Cause] = []
-    await client("GET", "/eureka/apps")
     registry.feed.follow(lambda change: causes.append(change.cause))
 
     await client.register()
