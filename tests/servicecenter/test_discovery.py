@@ -36,6 +36,12 @@ async def test_a_name_is_found_by_its_alias_too(client: Client) -> None:
     assert [one["version"] for one in await client.found("shop%3Aorders")] == ["1.0.0"]
 
 
+async def test_of_a_parameter_given_twice_the_first_counts(client: Client) -> None:
+    await client.register(await client.create("orders"))
+
+    assert len(await client.found("orders&serviceName=nobody")) == 1
+
+
 async def test_the_environment_of_the_consumer_counts(client: Client) -> None:
     await client.register(await client.create("orders"))
     consumer = await client.create("consumer")

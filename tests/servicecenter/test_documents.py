@@ -46,6 +46,16 @@ async def test_a_changed_instance_is_encoded_anew(registry: Registry, documents:
     assert b'"hostName":"elsewhere"' in documents.instance(changed)
 
 
+async def test_an_earlier_state_is_told_as_it_was(registry: Registry, documents: Documents) -> None:
+    """The watch tells those who knew an instance by a name that it has left."""
+    earlier = await _held(registry)
+    now = await _held(registry, host="elsewhere", dirty_ms=2_000)
+    documents.instance(now)
+
+    assert b'"hostName":"orders-1"' in documents.instance(earlier)
+    assert b'"hostName":"elsewhere"' in documents.instance(now)
+
+
 async def test_nothing_is_kept_of_an_instance_that_is_gone(registry: Registry, documents: Documents) -> None:
     """A last event still tells of it."""
     shown = await _held(registry)

@@ -127,9 +127,9 @@ async def test_a_deleted_service_takes_schemas_and_dependencies_along(client: Cl
 
     await client.delete(f"microservices/{consumer}?force=true")
 
+    assert await client.create("consumer") == consumer
     assert (await client.get(f"microservices/{provider}/consumers")).json() == {}
-    await client.create("consumer")
-    assert (await client.get(f"microservices/{consumer}/schemas")).json() == {}
+    assert (await client.get(f"microservices/{consumer}/schemas/x")).json()["errorCode"] == "400016"
 
 
 async def test_declared_schemas_are_listed_without_a_summary(client: Client) -> None:
@@ -160,6 +160,7 @@ async def test_posted_schemas_replace_all_others(client: Client) -> None:
 
     listed = await client.get(f"microservices/{service_id}/schemas?withSchema=1")
     assert listed.json() == {"schemas": [{"schemaId": "new", "summary": "ab", "schema": "text"}]}
+    assert (await client.get(f"microservices/{service_id}/schemas/old")).json()["errorCode"] == "400016"
 
 
 async def test_tags_are_dropped_all_or_none(client: Client) -> None:
@@ -191,8 +192,10 @@ async def test_what_is_written_to_an_implied_service_makes_it_one(client: Client
     own = await client.register(service_id)
 
     found = {one["instanceId"] for one in await client.found("account-server", app="eureka", env="")}
+    by_mark = {one["instanceId"] for one in await client.found("eureka%3Aaccount-server", app="eureka", env="")}
     assert (await client.get(f"microservices/{service_id}")).json()["service"]["properties"] == {"k": "v"}
-    assert own in found
+    assert found == {own, "flat-born"}
+    assert "flat-born" in by_mark
 
 
 async def test_servicecenter_itself_is_listed_when_asked_for_and_cannot_be_deleted(client: Client) -> None:
