@@ -7,7 +7,7 @@ from clients, so every value is escaped and no URL of theirs becomes a link.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -67,7 +67,7 @@ class Dashboard:
 
     async def changes(self, _request: Request) -> Response:
         """Server-sent events: the revision, whenever it has moved."""
-        return StreamingResponse(self._told(), media_type="text/event-stream", headers=PAGE_HEADERS)
+        return StreamingResponse(self.told(), media_type="text/event-stream", headers=PAGE_HEADERS)
 
     async def healthz(self, _request: Request) -> Response:
         """Alive: the event loop answers."""
@@ -95,7 +95,8 @@ class Dashboard:
         )
         return Response(html, media_type="text/html", headers=PAGE_HEADERS)
 
-    async def _told(self) -> AsyncIterator[str]:
+    async def told(self) -> AsyncGenerator[str, None]:
+        """The events of one open page."""
         moved = asyncio.Event()
         stop = self._registry.feed.follow(lambda _change: moved.set())
         try:

@@ -128,11 +128,14 @@ class _Guard:
     def _text(self, figures: Renewals, threshold: int, ends_in_s: float | None) -> str:
         if not self._policy.self_preservation:
             return "Self-preservation is switched off: every lapsed lease ends."
-        arithmetic = f"{figures.last_minute} renewals in the last minute, {threshold} must be exceeded"
+        last_minute = f"{figures.last_minute} renewals in the last minute"
         if ends_in_s is None:
-            return f"Lapsed leases end: {arithmetic}, or too few instances to tell."
+            return (
+                f"Lapsed leases end. {last_minute}; with more than {rules.FEW} instances, {threshold} must be exceeded "
+                f"for that."
+            )
         return (
-            f"Lapsed leases are kept: {arithmetic}. "
+            f"Lapsed leases are kept: {last_minute}, {threshold} must be exceeded. "
             f"More likely the network is broken than {len(self.lapsed)} instances. "
             f"If they do not come back, protection ends by itself in {int(ends_in_s)} s."
         )
