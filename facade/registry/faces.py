@@ -124,10 +124,10 @@ class Faces:
             service = next((one for one in aliased if one.name.version == key.version), None)
         if service is not None:
             return Face(service.name, service.key.service_id, service)
-        return next(
-            (face for face in self._native_faces(key.space) if face.key == key),
-            None,
-        )
+        application = self._catalogue.application_named(key.space, key.name)
+        if application is None or all(one.service != key for one in self._flat_named((key.space, application))):
+            return None
+        return self._implied_face(key)
 
     def services(self, tenant: Tenant) -> list[Face]:
         """Every service and every native face, each once (N12)."""
