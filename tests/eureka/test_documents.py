@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 from xml.etree import ElementTree
@@ -118,6 +119,33 @@ async def test_gzipped_and_plain_say_the_same(registry: Registry, documents: Spa
             msgspec.json.decode(plain.body)
 
 
+async def test_kept_pieces_follow_each_change(registry: Registry, documents: SpaceDocuments) -> None:
+    """Read between changes, so that what was compressed before is used again where nothing changed."""
+    for number in range(PIECE * 5):
+        await registry.register(instance("BIG" if number % 2 else f"APP-{number}", f"i{number}"))
+    changed = instance("BIG", "i101", hostName="moved")
+
+    acts: list[Callable[[], Awaitable[Instance]]] = [
+        lambda: registry.register(changed),
+        lambda: registry.cancel(instance("BIG", "i1").key),
+        lambda: registry.cancel(instance("APP-0", "i0").key),
+        lambda: registry.register(instance("BIG", "i-new")),
+    ]
+    for act in acts:
+        for ask in (documents.full, documents.delta, lambda asked: documents.application("BIG", asked)):
+            ask((JSON, True))
+        await act()
+        for ask in (documents.full, documents.delta, lambda asked: documents.application("BIG", asked)):
+            plain, gzipped = ask((JSON, False)), ask((JSON, True))
+            assert plain is not None and gzipped is not None
+            assert gzip.decompress(gzipped.body) == plain.body
+        big = documents.application("BIG", (JSON, False))
+        assert big is not None
+        ids = {key.instance_id for key in registry.catalogue.leases if key.group == "BIG"}
+        assert {found["instanceId"] for found in msgspec.json.decode(big.body)["application"]["instance"]} == ids
+    assert b'"hostName":"moved"' in documents.full((JSON, False)).body
+
+
 async def test_every_variant_lists_the_same(registry: Registry, documents: SpaceDocuments) -> None:
     """Case 167."""
     for number in range(3):
@@ -225,6 +253,19 @@ async def test_a_change_is_told_for_the_whole_window(
 
     assert listed(delta(documents)) == []
     assert delta(documents)["apps__hashcode"] == "UP_1_"
+
+
+async def test_changing_again_prolongs_nobody_elses_stay(
+    registry: Registry, documents: SpaceDocuments, clock: ManualClock
+) -> None:
+    await registry.register(instance("A", "first"))
+    clock.advance(100)
+    await registry.register(instance("A", "second"))
+    clock.advance(70)
+    await registry.register(instance("A", "first", hostName="moved"))
+    clock.advance(111)
+
+    assert listed(delta(documents)) == [("A", "first", "ADDED")]
 
 
 async def test_the_version_grows_with_each_change(registry: Registry, documents: SpaceDocuments) -> None:
@@ -338,6 +379,16 @@ async def test_each_name_of_a_vip_list_finds_the_instance(registry: Registry, do
     assert [bool(found(name)) for name in ("x", "y", " z", "z", "x,y", "X")] == [True, True, True, False, False, False]
     await registry.cancel(instance().key)
     assert not any(found(name) for name in ("x", "y", " z"))
+
+
+async def test_one_of_several_leaves_a_vip(registry: Registry, documents: SpaceDocuments) -> None:
+    await registry.register(instance("A", "i1"))
+    await registry.register(instance("A", "i2"))
+    assert len(listed(read(documents.vip("v1", (JSON, False)).body))) == 2
+
+    await registry.cancel(instance("A", "i1").key)
+
+    assert listed(read(documents.vip("v1", (JSON, False)).body)) == [("A", "i2", "ADDED")]
 
 
 async def test_a_vip_document_has_its_own_version_and_hash(registry: Registry, documents: SpaceDocuments) -> None:

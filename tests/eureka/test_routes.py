@@ -198,6 +198,7 @@ async def test_a_registration_is_readable_at_once(client: Client) -> None:
     """Cases 30-32, P12."""
     answer = await client.register()
     assert (answer.status_code, answer.content) == (204, b"")
+    assert "content-length" not in answer.headers  # a 204 must not state one
 
     found = await client.json("/eureka/apps/A/i1")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 
 import pytest
 
@@ -25,6 +26,7 @@ ACCEPTED = [
     pytest.param("application/xml;q=0.5, application/json", Format.JSON, id="quality-of-json"),
     pytest.param("application/xml, application/json", Format.JSON, id="tie"),
     pytest.param("application/json, */*", Format.JSON, id="name-before-star"),
+    pytest.param("*/*, application/json", Format.JSON, id="name-after-star"),
     pytest.param("application/json;charset=utf-8", Format.JSON, id="parameter"),
 ]
 
@@ -100,8 +102,15 @@ def test_a_latin_body_is_read_in_its_charset() -> None:
 
 
 def test_a_bomb_is_not_inflated() -> None:
+    bomb = gzip.compress(b"0" * 20_000_000)
+    tracemalloc.start()
+
     with pytest.raises(wire.BodyTooLarge):
-        wire.inflated(gzip.compress(b"0" * 10_000_000), 256 * 1024)
+        wire.inflated(bomb, 256 * 1024)
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2_000_000
 
 
 @pytest.mark.parametrize("body", [b"", b"no gzip", gzip.compress(b"cut short")[:-9]])

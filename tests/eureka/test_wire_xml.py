@@ -145,8 +145,8 @@ REFUSED = [
     pytest.param(
         b'<!DOCTYPE i [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;">]><instance><app>&b;</app></instance>', id="entities"
     ),
-    pytest.param(b"<instance>" + b"<a>" * 50 + b"</a>" * 50 + b"</instance>", id="deep"),
-    pytest.param(b"<instance>" + b"<a/>" * 5_000 + b"</instance>", id="many"),
+    pytest.param(xml("<a>" * 50 + "</a>" * 50), id="deep"),
+    pytest.param(xml("<a/>" * 5_000), id="many"),
     pytest.param(xml(port='<port enabled="true"></port>'), id="port-empty"),
     pytest.param(xml(port="<port>99999999999</port>"), id="port-beyond-32-bits"),
     pytest.param(xml("<dataCenterInfo><name>Azure</name></dataCenterInfo>"), id="data-center"),
