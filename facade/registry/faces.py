@@ -184,9 +184,14 @@ class Faces:
         if application is not None:
             newest = max(services, key=_version_order, default=None)
             listening = {endpoint for one in shown for endpoint in one.instance.endpoints}
+            implied: dict[str, Face] = {}
             for instance in self._flat_named(application):
                 if newest is None:
-                    shown.append(self._shown_as(instance, name.version(instance.service.version)))
+                    version = instance.service.version
+                    if version not in implied:
+                        implied[version] = self._implied_face(name.version(version))
+                    face = implied[version]
+                    shown.append(Shown(instance, face.key, face.service_id))
                 elif listening.isdisjoint(instance.endpoints):  # registered by both protocols: shown once (N10)
                     shown.append(Shown(instance, newest.name, newest.key.service_id))
             revision = max(revision, self._catalogue.application_revision(*application))
