@@ -179,6 +179,7 @@ class SpaceDocuments:
             assert isinstance(change.before, Instance), "a change has a before or an after"
             changed = self._drop(change.before, change.at_ms)
         now_s = self._clock.monotonic_s()
+        self._window.trim(now_s)  # here too, for there may be nobody who reads deltas
         for entry in changed:
             self._window.add(entry, now_s)
         self._delta.clear()

@@ -268,6 +268,18 @@ async def test_changing_again_prolongs_nobody_elses_stay(
     assert listed(delta(documents)) == [("A", "first", "ADDED")]
 
 
+async def test_the_window_forgets_also_when_nobody_reads_it(
+    registry: Registry, documents: SpaceDocuments, clock: ManualClock
+) -> None:
+    """Instances come and go under new ids all the time; a registry that is read over the other protocol keeps none."""
+    for number in range(10):
+        await registry.register(instance("A", f"i{number}"))
+        await registry.cancel(instance("A", f"i{number}").key)
+        clock.advance(181)
+
+    assert len(documents._window) == 1
+
+
 async def test_the_version_grows_with_each_change(registry: Registry, documents: SpaceDocuments) -> None:
     """Case 161: py_eureka_client skips a delta whose version and hash it has seen."""
     versions = []
