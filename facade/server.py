@@ -97,7 +97,7 @@ def _eureka_options(settings: Settings) -> EurekaOptions:
 
 def _servicecenter_options(settings: Settings, listening: Sequence[Address]) -> ServiceCenterOptions:
     endpoints = tuple(f"rest://{reachable(address)}/" for address in dict.fromkeys(listening))
-    return ServiceCenterOptions(version=settings.sc_version, endpoints=endpoints)
+    return ServiceCenterOptions(version=settings.sc_version, endpoints=endpoints, list_virtual=settings.list_virtual)
 
 
 async def _serve_registry(registry: Registry, settings: Settings, sockets: Sequence[socket.socket]) -> None:

@@ -6,7 +6,7 @@ clients learn its addresses, and the microservice record that a face implies.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -61,8 +61,9 @@ class Consumer(NamedTuple):
 
 
 class Directory:
-    def __init__(self, registry: Registry, own: Own) -> None:
+    def __init__(self, registry: Registry, own: Own, lists_virtual: bool = False) -> None:
         self.own = own
+        self._lists_virtual = lists_virtual
         self._registry = registry
         self._catalogue = registry.catalogue
         self._faces = registry.faces
@@ -93,9 +94,21 @@ class Directory:
 
     def services(self, tenant: Tenant, *, with_shared: bool) -> list[Microservice]:
         services = [self._service_of(face) for face in self._faces.services(tenant)]
+        if self._lists_virtual:
+            listed = {service.key for service in services}
+            services += [service for service in self._virtual(tenant) if service.key not in listed]
         if with_shared and tenant == OWN_KEY.tenant:
             services.append(self.own.service)
         return services
+
+    def _virtual(self, tenant: Tenant) -> Iterator[Microservice]:
+        """Applications under each name that somebody relies on."""
+        for space in self._catalogue.spaces():
+            for application in self._catalogue.applications(space) if space.tenant == tenant else ():
+                for face in self._catalogue.faces_in_use(space, application):
+                    service_id = face.key.name.version(face.version).derived_id
+                    if (service := self.service(ServiceId(tenant, service_id))) is not None:
+                        yield service
 
     def existing_id(self, key: ServiceKey) -> str | None:
         """The id of exactly this version, by name or alias."""

@@ -63,6 +63,8 @@ class ServiceCenterOptions:
     endpoints: tuple[str, ...] = ()
     """Addresses that clients may be told, such as rest://10.0.0.5:30100/; without one they keep those they have."""
     host: str = field(default_factory=socket.gethostname)
+    list_virtual: bool = False
+    """List flat-named applications under every name by which consumers rely on them, not once each (N12)."""
 
 
 class _Place(NamedTuple):
@@ -100,7 +102,7 @@ class ServiceCenterFront:
     def __init__(self, registry: Registry, options: ServiceCenterOptions | None = None) -> None:
         self.registry = registry
         self.options = options or ServiceCenterOptions()
-        self.directory = Directory(registry, _own(self.options, registry.clock.now_ms()))
+        self.directory = Directory(registry, _own(self.options, registry.clock.now_ms()), self.options.list_virtual)
         documents = Documents(registry)
         self.watchers = watch.Watchers(registry, self.directory, documents)
         self.instances = Instances(registry, self.directory)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -104,8 +105,14 @@ def front(registry: Registry) -> ServiceCenterFront:
     return ServiceCenterFront(registry, options)
 
 
-@pytest.fixture
-async def client(front: ServiceCenterFront) -> AsyncIterator[Client]:
+@asynccontextmanager
+async def client_of(front: ServiceCenterFront) -> AsyncIterator[Client]:
     transport = httpx.ASGITransport(Starlette(routes=front.routes()))
     async with httpx.AsyncClient(transport=transport, base_url="http://facade") as http:
         yield Client(http)
+
+
+@pytest.fixture
+async def client(front: ServiceCenterFront) -> AsyncIterator[Client]:
+    async with client_of(front) as client:
+        yield client

@@ -7,9 +7,10 @@ import pytest
 
 from facade.clock import ManualClock
 from facade.registry.registry import Registry
+from facade.servicecenter.routes import ServiceCenterFront, ServiceCenterOptions
 from tests.registry.records import flat
 
-from .conftest import Client
+from .conftest import Client, client_of
 
 pytestmark = pytest.mark.anyio
 
@@ -182,6 +183,21 @@ async def test_an_application_with_a_flat_name_exists_as_a_service(client: Clien
     shown = (await client.get(f"microservices/{service_id}")).json()["service"]
     assert (shown["serviceName"], shown["appId"], shown["registerBy"]) == ("account-server", "eureka", "PLATFORM")
     assert shown in (await client.get("microservices")).json()["services"]
+
+
+@pytest.mark.parametrize(("lists_virtual", "apps"), [(False, {"eureka"}), (True, {"eureka", "shop"})])
+async def test_names_in_use_are_listed_where_that_is_wanted(
+    registry: Registry, lists_virtual: bool, apps: set[str]
+) -> None:
+    """Gateways that list all services want to see those of their own app (N12)."""
+    await registry.register(flat("ACCOUNT-SERVER"))
+    options = ServiceCenterOptions(list_virtual=lists_virtual)
+    async with client_of(ServiceCenterFront(registry, options)) as client:
+        await client.found("account-server", app="shop")
+        services = (await client.get("microservices")).json()["services"]
+
+    assert {service["appId"] for service in services} == apps
+    assert len(services) == len(apps)
 
 
 async def test_what_is_written_to_an_implied_service_makes_it_one(client: Client, registry: Registry) -> None:
