@@ -48,7 +48,7 @@ class _Literal(str):
 
 
 _decoder = msgspec.json.Decoder(float_hook=_Literal)
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder(enc_hook=lambda literal: msgspec.Raw(str(literal).encode())).encode
 
 
 # In

@@ -163,7 +163,7 @@ ODD_FIELDS = [
         {"metadata": {"a": "1", "b": "true", "c": "null"}},
         id="metadata-scalars",
     ),
-    pytest.param({"metadata": {"a": {"b": [1]}}}, {"metadata": {"a": '{"b":[1]}'}}, id="metadata-nested"),
+    pytest.param({"metadata": {"a": {"b": [1.5]}}}, {"metadata": {"a": '{"b":[1.5]}'}}, id="metadata-nested"),
     pytest.param({"actionType": "DELETED"}, {}, id="action-is-ours"),
     pytest.param({"foo": "bar", "bar": [], "baz": [{"a": 1}], "qux": {"hostName": "h2"}}, {}, id="unknown-fields"),
     pytest.param(
@@ -213,6 +213,7 @@ NAMED = [
     pytest.param({"dataCenterInfo": {"@class": ["x"], "name": "MyOwn"}}, "dataCenterInfo.@class", id="class-array"),
     pytest.param({"dataCenterInfo": {"@class": DEFAULT_CLASS, "name": "Azure"}}, "dataCenterInfo.name", id="name"),
     pytest.param({"hostName": {"a": 1}}, "hostName: expected text", id="object-for-text"),
+    pytest.param({"hostName": [0.5]}, "hostName: expected text, got [0.5]", id="fraction-inside"),
 ]
 
 
