@@ -29,16 +29,18 @@ class Protection(NamedTuple):
 class Eviction:
     """Watches every lease and says which ones end. One guard for each protocol judges those that have lapsed."""
 
-    def __init__(self, policy: Policy, clock: LeaseClock) -> None:
+    def __init__(self, policy: Policy, clock: LeaseClock, *, store_keeps_leases: bool) -> None:
         self._policy = policy
         self._clock = clock
+        self._store_keeps_leases = store_keeps_leases
         now_s = clock.now_s()
         self._wheel = Wheel(now_s)
         self._guards = {origin: _Guard(policy, now_s) for origin in Origin}
 
     def watch(self, lease: Lease) -> None:
         """A lease has begun."""
-        self._wheel.add(lease)
+        if not self._store_keeps_leases:
+            self._wheel.add(lease)
         self._guards[lease.instance.key.origin].count(lease.instance, 1)
 
     def forget(self, lease: Lease) -> None:

@@ -42,7 +42,7 @@ class Registry:
         self.faces = Faces(self.catalogue, self.policy)
         self._store = store
         self._lease_clock = LeaseClock(clock)
-        self._eviction = Eviction(self.policy, self._lease_clock)
+        self._eviction = Eviction(self.policy, self._lease_clock, store_keeps_leases=store.keeps_leases)
         self._turns = _Turns()
         self._untold: dict[InstanceKey, Lease] = {}
         """Renewals that the store has not heard of; two of one lease count once."""

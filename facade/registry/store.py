@@ -64,6 +64,9 @@ class Store(Protocol):
     none, for no reader can see one. All calls and the follower run on one event loop.
     """
 
+    keeps_leases: bool
+    """Whether the store itself ends leases and tells the follower: then the registry's sweep leaves them alone."""
+
     async def open(self, follower: Follower) -> Snapshot:
         """Everything held now; `follower` hears of each commit from here on, in order, exactly once.
         Raises StartRefused when what is there cannot be used."""

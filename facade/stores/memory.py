@@ -14,6 +14,8 @@ from facade.registry.store import Commit, Follower, Put, Snapshot, StoreHealth, 
 class MemoryStore:
     """Keeps its records from one `open` to the next, so that a restart can be played within one process."""
 
+    keeps_leases = False
+
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._records: dict[RecordKey, Record] = {}

@@ -60,6 +60,8 @@ _encode = msgspec.msgpack.Encoder().encode
 class SqliteStore:
     """Everything here runs on the event loop; what waits for the disk is in `_Database`, on a thread of its own."""
 
+    keeps_leases = False
+
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._database = _Database(path, clock)

@@ -112,3 +112,19 @@ async def test_a_mass_eviction_is_braked(clock: ManualClock) -> None:
         left.append(len(registry.catalogue))
 
     assert [count for count in dict.fromkeys(left) if count < 20] == [17, 14, 11, 9, 7, 5, 4, 3, 2, 1, 0]
+
+
+async def test_leases_that_the_store_keeps_are_left_to_it(clock: ManualClock) -> None:
+    """An instance may be renewed where we cannot hear it: straight in the registry behind us."""
+
+    class LeaseKeepingStore(MemoryStore):
+        keeps_leases = True
+
+    registry = Registry(LeaseKeepingStore(clock), clock, Policy(self_preservation=False))
+    await registry.open()
+    await registry.register(flat())
+    for _ in range(300):
+        clock.advance(1)
+        await registry.sweep()
+
+    assert len(registry.catalogue) == 1
