@@ -35,6 +35,9 @@ QUEUED_EVENTS = 1_000
 UNKNOWN_CONSUMER = "service does not exist"
 """The Go client looks for these words."""
 
+REFUSED_AFTER_S = 2.0
+"""The Go client dials again as soon as it is refused: at once would mean a thousand times a second."""
+
 INSTANCE_MISSING = 4001
 INSTANCE_MISSING_REASON = "heartbeat reporting failed because the instance does not exist"
 BEAT_S = 30.0
@@ -163,7 +166,9 @@ async def watch(socket: WebSocket, consumer: ServiceId, directory: Directory, wa
     """
     await socket.accept()
     if directory.service(consumer) is None:
-        await socket.send_text(UNKNOWN_CONSUMER)
+        await _until_first(asyncio.sleep(REFUSED_AFTER_S), _read_all(socket))
+        with suppress(WebSocketDisconnect):
+            await socket.send_text(UNKNOWN_CONSUMER)
         return
     with watchers.subscribed(consumer) as subscription:
         await _until_first(_send_all(socket, subscription), _read_all(socket), subscription.over.wait())

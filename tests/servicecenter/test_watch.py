@@ -215,14 +215,26 @@ async def test_a_subscription_waits_for_its_next_event() -> None:
 # On sockets
 
 
-async def test_an_unknown_consumer_is_told_so_and_the_stream_ends(front: ServiceCenterFront) -> None:
+async def test_an_unknown_consumer_is_told_so_and_the_stream_ends(
+    front: ServiceCenterFront, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The Go client looks for these words in a text frame; the connection falls without a farewell."""
+    monkeypatch.setattr(watch, "REFUSED_AFTER_S", 0)
     async with Socket(front, "/v4/default/registry/microservices/nope/watcher") as socket:
         accepted, told = await socket.receive(), await socket.receive()
         await socket.until_ended()
 
     assert accepted["type"] == "websocket.accept"
     assert told == {"type": "websocket.send", "text": "service does not exist"}
+
+
+async def test_an_unknown_consumer_waits_for_its_refusal(front: ServiceCenterFront) -> None:
+    """go-chassis dials again the moment it is refused; one that leaves meanwhile is told nothing."""
+    async with Socket(front, "/v4/default/registry/microservices/nope/watcher") as socket:
+        accepted = await socket.receive()
+
+    assert accepted["type"] == "websocket.accept"
+    assert watch.REFUSED_AFTER_S >= 1
 
 
 @pytest.mark.parametrize("prefix", ["/v4/default/registry", "/registry/v3"])
