@@ -1,0 +1,149 @@
+"""The servers that are compared: started on one core, watched for CPU and memory, stopped by pid."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+SERVER_CORE, GENERATOR_CORE = "0", "1"
+TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+HELLO = """
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+        await send({"type": "http.response.body", "body": b"hello"})
+"""
+
+NGINX = """
+worker_processes 1;
+daemon off;
+pid {home}/nginx.pid;
+error_log {home}/error.log;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off;
+  keepalive_requests 100000000;
+  client_body_temp_path {home}; proxy_temp_path {home}; fastcgi_temp_path {home};
+  uwsgi_temp_path {home}; scgi_temp_path {home};
+  server {{ listen 127.0.0.1:{port}; location / {{ return 200; }} }}
+}}
+"""
+
+
+@dataclass
+class Server:
+    name: str
+    url: str
+    pid: int | None = None
+    """None for one that somebody else started: its CPU and memory are not ours to read."""
+    ready_s: float = 0.0
+
+    def cpu_s(self) -> float:
+        """CPU seconds of the whole process tree so far."""
+        return sum(_cpu_s(pid) for pid in self._tree())
+
+    def rss_bytes(self) -> int:
+        return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES for pid in self._tree())
+
+    def _tree(self) -> list[int]:
+        if self.pid is None:
+            return []
+        pids = [self.pid]
+        for pid in pids:
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                pids += [int(child) for child in (task / "children").read_text().split()]
+        return pids
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
+
+
+@contextmanager
+def nginx(port: int, home: Path) -> Iterator[Server]:
+    """An empty 200 for everything: about what a socket costs."""
+    home.mkdir(parents=True)
+    conf = home / "nginx.conf"
+    conf.write_text(NGINX.format(home=home, port=port))
+    with _running("nginx", port, [_found("nginx"), "-e", str(home / "error.log"), "-c", str(conf)], home) as server:
+        yield server
+
+
+@contextmanager
+def hello(port: int, home: Path) -> Iterator[Server]:
+    """A bare uvicorn with the parts that we use too."""
+    home.mkdir(parents=True)
+    (home / "hello.py").write_text(HELLO)
+    options = [
+        "--loop",
+        "uvloop",
+        "--http",
+        "httptools",
+        "--no-access-log",
+        "--log-level",
+        "warning",
+        "--lifespan",
+        "off",
+    ]
+    command = [sys.executable, "-m", "uvicorn", "hello:app", "--app-dir", str(home), "--port", str(port), *options]
+    with _running("uvicorn hello", port, command, home) as server:
+        yield server
+
+
+@contextmanager
+def ours(name: str, port: int, home: Path) -> Iterator[Server]:
+    """Our server over a SQLite file in `home`, which it may find from an earlier start."""
+    home.mkdir(parents=True, exist_ok=True)
+    command = [
+        *(sys.executable, "-m", "facade", "serve", "--listen", f"127.0.0.1:{port}", "--data-dir", str(home)),
+        *("--connections-per-address", "10000", "--log-level", "warning"),
+    ]
+    with _running(name, port, command, home, path="/healthz") as server:
+        yield server
+
+
+@contextmanager
+def _running(name: str, port: int, command: Sequence[str], home: Path, path: str = "/") -> Iterator[Server]:
+    url = f"http://127.0.0.1:{port}"
+    began = time.perf_counter()
+    with (home / "output.log").open("wb") as output:
+        process = subprocess.Popen(["taskset", "-c", SERVER_CORE, *command], stdout=output, stderr=output)
+    try:
+        _wait_until_ready(process, url + path, home)
+        yield Server(name, url, process.pid, time.perf_counter() - began)
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], url: str, home: Path) -> None:
+    give_up = time.monotonic() + 30
+    while time.monotonic() < give_up and process.poll() is None:
+        try:
+            if httpx.get(url, timeout=5).status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.01)
+    raise SystemExit(f"{url} does not answer: {(home / 'output.log').read_text()[-500:]}")
+
+
+def _found(program: str) -> str:
+    path = shutil.which(program) or shutil.which(program, path="/usr/sbin")
+    if path is None:
+        raise SystemExit(f"{program} is not installed; on Debian: apt-get install {program}")
+    return path
