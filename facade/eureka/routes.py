@@ -8,12 +8,12 @@ The default front, /eureka, lists what is in no environment; /t/{domain}/{projec
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-import structlog
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketClose
@@ -40,7 +40,7 @@ from facade.registry.model import Cause, Instance, InstanceKey, Origin, Space, S
 from facade.registry.registry import Registry
 from facade.rendered import Rendered
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -298,7 +298,7 @@ class EurekaFront:
             await self._register(ask, key.group, item.instance_info, is_replicated=True)
         except wire.RegistrationRefused as refused:
             # The sender only looks at the status of heartbeats; the original answers 200 and stores nothing.
-            log.warning("a peer's registration is refused", application=key.group, reason=str(refused))
+            log.warning("a peer's registration is refused application=%s reason=%s", key.group, refused)
         return BatchResult(200)
 
     async def _apply_heartbeat(self, ask: Ask, key: InstanceKey, item: BatchItem) -> BatchResult:

@@ -8,12 +8,12 @@ Rules: a consumer's wish for a provider is recorded before it is answered, also 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
-import structlog
 from msgspec.structs import replace
 
 from facade.errors import FacadeError, MalformedDocument, ServiceNotFound, StoreUnavailable
@@ -40,7 +40,7 @@ MOST_PROVIDERS = 2_000
 
 _DEPRECATED = (b"Deprecation", b'version="v4"')
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 
 class _Wish(NamedTuple):
@@ -210,7 +210,7 @@ class Discovery:
             for wish in wishes:
                 await self._registry.rely_on(wish.name)
         except StoreUnavailable as error:
-            log.warning("dependencies not recorded", names=[wish.name.name for wish in wishes], reason=str(error))
+            log.warning("dependencies not recorded names=%s reason=%s", [wish.name.name for wish in wishes], error)
 
     async def _depend(self, wishes: Sequence[_Wish]) -> None:
         """An alias is noted as the name that it stands for."""
