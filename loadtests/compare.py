@@ -173,6 +173,8 @@ def _measure(
                 if _steal() - steal > MOST_STEAL * asked.seconds * os.cpu_count():
                     console.print(f"a round of {work.name} does not count: the machine was busy elsewhere")
                     continue
+                if sample.errors and server in anchors:
+                    raise SystemExit(f"{server.name} refused {sample.errors} requests of {work.name}: no anchor")
                 measured = table.setdefault((work.name, server.name), Measured())
                 measured.samples.append(sample)
                 measured.cpu_us.append((server.cpu_s() - cpu_s) / max(sample.requests, 1) * 1e6)

@@ -11,6 +11,9 @@ import httpx
 
 PER_APPLICATION = 50
 AT_ONCE = 32
+LONG_S = 86_400
+"""Leases last a day, so that nobody's lapse while others are being asked."""
+
 DIRTY_MS = 1_750_000_000_000
 ZONES = ("rack-1", "rack-2", "rack-3", "eu-west-1a")
 MY_OWN = {"@class": "com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo", "name": "MyOwn"}
@@ -33,7 +36,7 @@ def eureka_instance(number: int) -> dict[str, Any]:
         "securePort": {"$": 443, "@enabled": "false"},
         "countryId": 1,
         "dataCenterInfo": MY_OWN,
-        "leaseInfo": {"renewalIntervalInSecs": 30, "durationInSecs": 90},
+        "leaseInfo": {"renewalIntervalInSecs": 30, "durationInSecs": LONG_S},
         "metadata": {
             "management.port": str(port + 1),
             "zone": chance.choice(ZONES),
@@ -60,7 +63,7 @@ def servicecenter_instance(number: int) -> dict[str, Any]:
         "hostName": f"host-{number}",
         "endpoints": [f"rest://{host}:{chance.randrange(8000, 9000)}"],
         "properties": {"nodeIP": host, "zone": chance.choice(ZONES), "build": f"{chance.getrandbits(64):016x}"},
-        "healthCheck": {"mode": "push", "interval": 30, "times": 3},
+        "healthCheck": {"mode": "push", "interval": 30, "times": LONG_S // 30},
     }
 
 

@@ -22,14 +22,16 @@ CONNECTIONS = 32
 SAMPLE = 2_000
 """Different requests of one kind; more would only fill wrk's memory."""
 
-# Ready requests, one after the other.
+# Ready requests, one after the other. They are built in `init`, for only there does wrk know the Host.
 READY = """
-local requests = {}
-for line in io.lines("%(file)s") do
-  local method, path, body = line:match("^(%%S+) (%%S+) ?(.*)$")
-  requests[#requests + 1] = wrk.format(method, path, {%(headers)s}, body ~= "" and body or nil)
+%(headers)s
+local requests, at = {}, 0
+init = function(args)
+  for line in io.lines("%(file)s") do
+    local method, path, body = line:match("^(%%S+) (%%S+) ?(.*)$")
+    requests[#requests + 1] = wrk.format(method, path, nil, body ~= "" and body or nil)
+  end
 end
-local at = 0
 request = function()
   at = at %% #requests + 1
   return requests[at]
@@ -38,12 +40,13 @@ end
 
 # A write that changes something each time: @@ in the body is a growing number.
 COUNTING = """
+%(headers)s
 local lines, at, count = {}, 0, %(start)d
 for line in io.lines("%(file)s") do lines[#lines + 1] = line end
 request = function()
   at, count = at %% #lines + 1, count + 1
   local method, path, body = lines[at]:match("^(%%S+) (%%S+) ?(.*)$")
-  return wrk.format(method, path, {%(headers)s}, (body:gsub("@@", tostring(count))))
+  return wrk.format(method, path, nil, (body:gsub("@@", tostring(count))))
 end
 """
 
@@ -63,7 +66,8 @@ class Work:
     def script(self, home: Path, start: int) -> Path:
         stem = re.sub(r"\W+", "-", self.name)
         (home / f"{stem}.txt").write_text("\n".join(self.lines) + "\n")
-        headers = ", ".join(f"[{json.dumps(name)}] = {json.dumps(value)}" for name, value in self.headers)
+        # Set one by one: a table handed to wrk.format would take the place of Host as well.
+        headers = "\n".join(f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in self.headers)
         lua = (COUNTING if self.is_counting else READY) % {
             "file": home / f"{stem}.txt",
             "headers": headers,
