@@ -1,7 +1,7 @@
 """Assembly: builds every part, hands each what it needs, starts and stops them in order.
 
 One application, several listening sockets; every port answers everything. A request takes this way: socket, doorway
-(guards), uvicorn, the route table below, a front, the registry.
+(guards), uvicorn, `application` below, a front, the registry.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from facade.clock import SystemClock
 from facade.config import Address, Settings
@@ -29,6 +30,10 @@ from facade.registry.registry import Registry
 from facade.registry.rules import Policy
 from facade.servicecenter.routes import ServiceCenterFront, ServiceCenterOptions
 from facade.stores.urls import open_store
+
+EUREKA_PATHS = ("eureka", "t")
+SERVICECENTER_PATHS = ("v4", "registry", "health", "version")
+"""First segments of the paths that each front answers."""
 
 BACKLOG = 2048
 OTHER_FILES = 64
@@ -70,20 +75,21 @@ def policy_of(settings: Settings) -> Policy:
     )
 
 
-def application(registry: Registry, settings: Settings, listening: Sequence[Address]) -> Starlette:
+def application(registry: Registry, settings: Settings, listening: Sequence[Address]) -> ASGIApp:
     """The whole product as one ASGI application, over an open registry."""
     eureka = EurekaFront(registry, _eureka_options(settings))
     servicecenter = ServiceCenterFront(registry, _servicecenter_options(settings, listening))
-    app = Starlette(
-        routes=[
-            *eureka.routes(),  # renewals and polls outnumber all else: they come first
-            *servicecenter.routes(),
-            *Dashboard(registry).routes(),
-            Mount("/", app=servicecenter),  # what nobody knows is refused in the words of ServiceCenter's router
-        ]
-    )
-    app.router.redirect_slashes = False  # clients of both protocols take a redirect for a failure
-    return app
+    # What nobody knows is refused in the words of ServiceCenter's router.
+    pages = Starlette(routes=[*Dashboard(registry).routes(), Mount("/", app=servicecenter)])
+    pages.router.redirect_slashes = False  # clients of both protocols take a redirect for a failure
+    fronts: dict[str, ASGIApp] = dict.fromkeys(EUREKA_PATHS, eureka) | dict.fromkeys(SERVICECENTER_PATHS, servicecenter)
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        # By the first segment: a route table costs renewals and polls, which outnumber all else, twice their own work.
+        first = scope["path"][1:].partition("/")[0]
+        await fronts.get(first, pages)(scope, receive, send)
+
+    return answer
 
 
 def _eureka_options(settings: Settings) -> EurekaOptions:

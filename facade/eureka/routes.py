@@ -14,7 +14,6 @@ import resource
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
@@ -71,9 +70,6 @@ class EurekaFront:
         self._instance: Methods = {"PUT": self.renew, "GET": self.instance, "DELETE": self.cancel}
         self._override: Methods = {"PUT": self.override, "DELETE": self.lift_override}
         self._application: Methods = {"GET": self.application, "POST": self.register}
-
-    def routes(self) -> list[BaseRoute]:
-        return [Route("/eureka", self), Mount("/eureka", self), Mount("/t", self)]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":

@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
@@ -111,14 +110,6 @@ class ServiceCenterFront:
         self.discovery = Discovery(registry, self.directory, documents)
         self._server = f"SERVICECENTER/{self.options.version}".encode()
         self._table = self._routes()
-
-    def routes(self) -> list[BaseRoute]:
-        return [
-            Mount("/v4", app=self),
-            Mount("/registry/v3", app=self),
-            Route("/health", endpoint=self),
-            Route("/version", endpoint=self),
-        ]
 
     def _routes(self) -> _Branch:
         services, schemas, instances, discovery = self.services, self.schemas, self.instances, self.discovery

@@ -10,7 +10,6 @@ from xml.etree import ElementTree
 import httpx
 import msgspec
 import pytest
-from starlette.applications import Starlette
 
 from facade.clock import ManualClock
 from facade.errors import StoreUnavailable
@@ -33,7 +32,7 @@ class Client:
     """Sends what it is told to send, and no headers of its own."""
 
     def __init__(self, registry: Registry, options: EurekaOptions | None = None) -> None:
-        application = Starlette(routes=EurekaFront(registry, options).routes())
+        application = EurekaFront(registry, options)
         self._http = httpx.AsyncClient(transport=httpx.ASGITransport(application), base_url="http://eureka")
 
     async def __call__(

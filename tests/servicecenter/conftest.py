@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx
 import pytest
-from starlette.applications import Starlette
 from starlette.types import Message
 
 from facade.registry.registry import Registry
@@ -107,7 +106,7 @@ def front(registry: Registry) -> ServiceCenterFront:
 
 @asynccontextmanager
 async def client_of(front: ServiceCenterFront) -> AsyncIterator[Client]:
-    transport = httpx.ASGITransport(Starlette(routes=front.routes()))
+    transport = httpx.ASGITransport(front)
     async with httpx.AsyncClient(transport=transport, base_url="http://facade") as http:
         yield Client(http)
 
