@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help serve test check conformance demo peers audit lock clean
+.PHONY: help serve test check conformance demo bench peers audit lock clean
 
 VENV ?= .venv
 RUN := $(VENV)/bin/python
@@ -39,12 +39,15 @@ conformance: $(DEV) peers ## ask our server, and the real ones at hand, what the
 	$(RUN) -m pytest conformance $(SLOWLY) $(ARGS)
 	@if command -v java >/dev/null && command -v mvn >/dev/null; then set -x; $(RUN) -m pytest conformance/eureka --eureka-kind real $(SLOWLY) $(ARGS); \
 	else echo 'not asked: the real Eureka server, which needs a JDK 17 and Maven'; fi
-	@if [[ -n "$${SERVICECENTER_URL:-}" ]]; then set -x; \
-	$(RUN) -m pytest conformance/servicecenter --servicecenter "$$SERVICECENTER_URL" --servicecenter-kind real $(ARGS); \
-	else echo 'not asked: a real ServiceCenter; start one and name it with SERVICECENTER_URL'; fi
+	@if [[ -n "$${SERVICECENTER_BIN:-}" ]]; then set -x; \
+	$(RUN) -m pytest conformance/servicecenter --servicecenter-kind real $(SLOWLY) $(ARGS); \
+	else echo 'not asked: a real ServiceCenter, which no registry has; name the binary of one with SERVICECENTER_BIN'; fi
 
 demo: $(DEV) peers ## tell the guide's story with real clients of both protocols
 	$(RUN) -m conformance.demo $(ARGS)
+
+bench: $(DEV) ## print figures side by side with nginx and a bare uvicorn; needs nginx and wrk
+	$(RUN) -m loadtests.compare $(ARGS)
 
 peers: ## install what builds the real servers and clients: JDK, Maven, Go
 	@.ci/tools

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import pytest
 
-from conformance.peers.processes import Processes, Running, facade
+from conformance.peers.processes import Processes, Running, etcd, facade, servicecenter
 
 # Waiting cases wait for the sweep and for nothing else; lapsed leases go although few instances renew here.
 FAST_SETTINGS: dict[str, object] = {"eviction_interval_s": 1, "self_preservation": False}
@@ -85,10 +85,21 @@ def servicecenter_kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def servicecenter_url(request: pytest.FixtureRequest, shared_ours: Callable[[], Running]) -> str:
-    """Where the ServiceCenter under test answers, without a path."""
+def servicecenter_url(
+    request: pytest.FixtureRequest,
+    servicecenter_kind: str,
+    shared_ours: Callable[[], Running],
+    processes: Processes,
+    free_port: Callable[[], int],
+) -> str:
+    """Where the ServiceCenter under test answers, without a path. A real one is started where SERVICECENTER_BIN is."""
     given: str | None = request.config.getoption("--servicecenter")
-    return given.rstrip("/") if given else shared_ours().url
+    if given:
+        return given.rstrip("/")
+    if servicecenter_kind == "ours":
+        return shared_ours().url
+    store = processes.start(etcd(free_port()))
+    return processes.start(servicecenter(free_port(), store.url)).url
 
 
 @pytest.fixture(scope="session")
