@@ -1,216 +1,123 @@
-"""Calls to a registry of somebody else: the one place where the HTTP client, its limits and its breaker are made.
+"""Calls to another registry: the one place where this server is a client over HTTP.
 
-In:     method, path, headers and content of one call.
-Out:    a Reply, whatever its status below 500, or StoreUnavailable: nobody answered, or not in a way to rely on.
-Rules:  no redirect is followed, no proxy used; bodies are capped while they arrive; at most 64 calls are under way; a
-        server that keeps failing is left alone for a while that grows; at most one log line a second tells of it.
+In:     a request for any of several equal addresses.
+Out:    the answer's status, headers and body; or StoreUnavailable, with a reason for people.
+Rules:  everything is bounded: time, connections, the size of an answer. Redirects are not followed. An address that
+        fails is left for the next; after that nobody is asked for a while that grows, so that a registry that comes back
+        is not met by everybody at once. A refusal (4xx) is an answer.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
-import ssl
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
-from zlib import crc32
+from urllib.parse import urlsplit
 
 import httpx
 
-from facade.clock import Clock, SystemClock
+from facade.clock import Clock
 from facade.errors import StoreUnavailable
 
-MOST_IN_FLIGHT = 64
-MOST_BYTES = 64 << 20
-"""Of one body, unpacked. 10 000 instances come in less than a quarter of that."""
-CONNECT_TIMEOUT_S = 2.0
-TIMEOUT_S = 10.0
-"""From the first byte sent to the last one received."""
-_FAILURES_TO_BREAK = 3
-_FIRST_PAUSE_S = 0.5
-_LONGEST_PAUSE_S = 5.0
-"""Half of what may pass between the return of a server and our having caught up with it."""
-_KEEP_IDLE_S = 3.0
-"""Shorter than the servers keep theirs (uvicorn: 5 s), so that a call seldom meets a connection just closed."""
+AT_ONCE = 64
+CONNECT_S, ANSWER_S = 2.0, 10.0
+LARGEST_ANSWER = 64 * 1024 * 1024
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
+TOLD_EVERY_S = 10.0
 
 log = logging.getLogger(__name__)
 
 
 class Reply(NamedTuple):
     status: int
-    headers: httpx.Headers
+    headers: Mapping[str, str]
+    """Names in lower case."""
     body: bytes
-    base: str
-    """The base URL of the server that gave it."""
 
 
-class Upstream:
-    """One registry behind one or more base URLs (http://host:port, or with a path), each as good as the other."""
+class Outbound:
+    """Keeps to the address that answered last. All methods run on one event loop."""
 
-    def __init__(
-        self,
-        bases: Sequence[str],
-        *,
-        headers: Mapping[str, str] | None = None,
-        auth: tuple[str, str] | None = None,
-        clock: Clock | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
-        """`headers` and `auth` (user, password) go with every call; `transport` is for tests."""
-        self._clock = clock or SystemClock()
-        self._servers = [_Server(base.rstrip("/"), self._clock) for base in bases]
-        self._in_flight = asyncio.Semaphore(MOST_IN_FLIGHT)
-        self._client = httpx.AsyncClient(
-            headers=headers,
-            auth=auth,
-            verify=_trust(bases),
-            timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-            limits=httpx.Limits(max_connections=None, keepalive_expiry=_KEEP_IDLE_S),
-            transport=transport,
-            # A registry is a neighbour: a proxy that the environment names for the rest of the world is not for it.
+    def __init__(self, addresses: Sequence[str], clock: Clock, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._addresses = [address.rstrip("/") for address in addresses]
+        self._clock = clock
+        self._http = httpx.AsyncClient(
+            limits=httpx.Limits(max_connections=AT_ONCE),
+            timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
+            follow_redirects=False,
             trust_env=False,
+            transport=transport,
         )
-
-    @property
-    def bases(self) -> tuple[str, ...]:
-        return tuple(server.base for server in self._servers)
-
-    @property
-    def trouble(self) -> str:
-        """Why the last call failed, in plain words; empty while any server answers."""
-        if any(not server.failures for server in self._servers):
-            return ""
-        return "; ".join(server.trouble for server in self._servers)
-
-    @property
-    def is_reachable(self) -> bool:
-        """Whether the next call would be sent at all."""
-        return any(server.takes_calls for server in self._servers)
+        self._failures = 0
+        self._ask_again_s = 0.0
+        self._told_s = -TOLD_EVERY_S
+        self.last_failure = ""
+        """Why the last call failed; empty when it did not."""
 
     async def ask(
         self,
         method: str,
         path: str,
         *,
+        query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        content: bytes | None = None,
-        stick_to: str = "",
-        timeout_s: float = TIMEOUT_S,
+        body: bytes | None = None,
     ) -> Reply:
-        """The first answer below 500 of any server. Raises StoreUnavailable.
-
-        `path` follows the base URL and is quoted already. Calls with the same `stick_to` go to the same server while it
-        is well; without, all go to the first that is. A call may reach two servers: it has to be one that can.
-        """
-        async with self._in_flight:
-            for server in self._in_order(stick_to):
-                if not server.takes_calls:
-                    continue
-                try:
-                    reply = await self._attempt(server, method, path, headers, content, timeout_s)
-                except _Failed as error:
-                    server.note_failure(str(error))
-                else:
-                    server.note_success()
-                    return reply
-        raise StoreUnavailable("; ".join(server.trouble for server in self._servers))
+        """One answer from whichever address gives one. Raises StoreUnavailable."""
+        if self._clock.monotonic_s() < self._ask_again_s:
+            raise StoreUnavailable(self.last_failure)
+        for _ in self._addresses:
+            try:
+                reply = await self._ask_one(method, path, query, headers, body)
+            except (httpx.HTTPError, httpx.InvalidURL, _Unfit) as error:
+                self.last_failure = f"{_shown(self._addresses[0])}: {error or type(error).__name__}"
+                self._addresses.append(self._addresses.pop(0))
+            else:
+                self._failures, self.last_failure = 0, ""
+                return reply
+        self._pause()
+        raise StoreUnavailable(self.last_failure)
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._http.aclose()
 
-    def _in_order(self, stick_to: str) -> Iterable[_Server]:
-        first = crc32(stick_to.encode()) % len(self._servers) if stick_to else 0
-        return self._servers[first:] + self._servers[:first]
-
-    async def _attempt(
+    async def _ask_one(
         self,
-        server: _Server,
         method: str,
         path: str,
+        query: Mapping[str, str] | None,
         headers: Mapping[str, str] | None,
-        content: bytes | None,
-        timeout_s: float,
+        body: bytes | None,
     ) -> Reply:
-        server.note_attempt()
-        try:
-            async with (
-                asyncio.timeout(timeout_s),
-                self._client.stream(method, server.base + path, headers=headers, content=content) as response,
-            ):
-                body = await _read(response)
-        except TimeoutError:
-            raise _Failed(f"no whole answer within {timeout_s:g} s") from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise _Failed(str(error) or type(error).__name__) from error
-        status = response.status_code
-        if status >= 500 or status == 429 or response.is_redirect:
-            raise _Failed(f"answered {status}")
-        return Reply(status, response.headers, body, server.base)
-
-
-class _Failed(Exception):
-    """One server gave no answer to rely on."""
-
-
-class _Server:
-    """One base URL, and the breaker in front of it."""
-
-    def __init__(self, base: str, clock: Clock) -> None:
-        self.base = base
-        self.failures = 0
-        self._reason = ""
-        self._clock = clock
-        self._not_before_s = 0.0
-        self._told_s = float("-inf")
-
-    @property
-    def takes_calls(self) -> bool:
-        return self._clock.monotonic_s() >= self._not_before_s
-
-    @property
-    def trouble(self) -> str:
-        return f"{self.base}: {self._reason or 'not asked yet'}"
-
-    def note_attempt(self) -> None:
-        if self.failures >= _FAILURES_TO_BREAK:  # one call finds out how it is; the others wait for what it finds
-            self._pause()
-
-    def note_failure(self, reason: str) -> None:
-        self.failures += 1
-        self._reason = reason
-        if self.failures >= _FAILURES_TO_BREAK:
-            self._pause()
-        now_s = self._clock.monotonic_s()
-        if now_s - self._told_s >= 1:
-            self._told_s = now_s
-            log.warning("upstream fails server=%s failures=%d reason=%s", self.base, self.failures, reason)
-
-    def note_success(self) -> None:
-        if self.failures:
-            log.info("upstream answers again server=%s failures=%d", self.base, self.failures)
-        self.failures = 0
-        self._reason = ""
-        self._not_before_s = 0.0
+        url = self._addresses[0] + path
+        async with self._http.stream(method, url, params=query, headers=headers, content=body) as answer:
+            if answer.is_redirect:
+                raise _Unfit(f"a redirect ({answer.status_code}), which is not followed")
+            if answer.status_code >= 500:
+                raise _Unfit(f"status {answer.status_code}")
+            received = bytearray()
+            async for chunk in answer.aiter_bytes():
+                received += chunk
+                if len(received) > LARGEST_ANSWER:
+                    raise _Unfit(f"an answer of more than {LARGEST_ANSWER} bytes")
+            return Reply(answer.status_code, answer.headers, bytes(received))
 
     def _pause(self) -> None:
-        doublings = min(self.failures - _FAILURES_TO_BREAK, 8)
-        pause_s = min(_FIRST_PAUSE_S * 2.0**doublings, _LONGEST_PAUSE_S)
-        # Jittered: many nodes of ours must not come back to a weak server in one moment.
-        self._not_before_s = self._clock.monotonic_s() + pause_s * random.uniform(0.5, 1)
+        self._failures += 1
+        pause_s = min(SHORTEST_PAUSE_S * 2 ** min(self._failures - 1, 10), LONGEST_PAUSE_S)
+        now_s = self._clock.monotonic_s()
+        self._ask_again_s = now_s + pause_s * random.uniform(0.5, 1)  # noqa: S311
+        if now_s - self._told_s >= TOLD_EVERY_S:
+            self._told_s = now_s
+            log.warning("upstream does not answer reason=%s failures=%d", self.last_failure, self._failures)
 
 
-async def _read(response: httpx.Response) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    async for part in response.aiter_bytes():
-        size += len(part)
-        if size > MOST_BYTES:
-            raise _Failed(f"answered with more than {MOST_BYTES >> 20} MiB")
-        parts.append(part)
-    return b"".join(parts)
+class _Unfit(Exception):
+    """An answer that is none."""
 
 
-def _trust(bases: Iterable[str]) -> ssl.SSLContext | bool:
-    """The system's authorities, or those that SSL_CERT_FILE names; they are not even read for plain HTTP."""
-    return ssl.create_default_context() if any(base.startswith("https:") for base in bases) else False
+def _shown(url: str) -> str:
+    """An address without the password that it may hold."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}"
