@@ -14,13 +14,13 @@ from msgspec.structs import replace
 from facade.errors import FacadeError, InstanceNotFound, MalformedDocument
 from facade.registry import rules
 from facade.registry.faces import Shown
-from facade.registry.model import Instance, InstanceKey, Microservice, Origin, ServiceId, ServiceKey, Status, Tenant
+from facade.registry.model import Instance, InstanceKey, Microservice, Origin, ServiceId, Status, Tenant
 from facade.registry.registry import Registry
 from facade.registry.store import Put, Write
 from facade.servicecenter import validation, wire
 from facade.servicecenter.directory import Directory, turn_of_services
 from facade.servicecenter.exchange import LARGE_BODY, OK, SMALL_BODY, Answer, Ask, found
-from facade.servicecenter.mapping import to_instance, to_metadata, to_status
+from facade.servicecenter.mapping import flat_name, to_instance, to_metadata, to_status
 from facade.servicecenter.records import (
     HeartbeatSetElement,
     HeartbeatSetRequest,
@@ -57,7 +57,7 @@ class Instances:
         validation.check_instance(document)
         service = await self._registered(service_id)
         instance_id = document.instance_id or uuid.uuid4().hex
-        application = _flat_name(service.name, self._registry.policy.plain_apps)
+        application = flat_name(service.name, self._registry.policy.plain_apps)
         held = await self._registry.register(to_instance(document, service, instance_id, application, address))
         if self._catalogue.service(service_id) is None:
             # The service was deleted while the store was writing: nobody could ever find what is left.
@@ -194,8 +194,3 @@ def _with_status(status: Status) -> Callable[[Instance], Instance]:
         return rules.restored(held, Status.UP) if status is Status.UP else rules.overridden(held, status)
 
     return amended
-
-
-def _flat_name(key: ServiceKey, plain_apps: frozenset[str]) -> str:
-    """NAME for apps that need no telling apart, APP.NAME for others (N6)."""
-    return (key.name if key.app in plain_apps else f"{key.app}.{key.name}").upper()

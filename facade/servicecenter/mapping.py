@@ -120,6 +120,11 @@ def adjusted(check: HealthCheck | None) -> HealthCheck:
     )
 
 
+def flat_name(key: ServiceKey, plain_apps: frozenset[str]) -> str:
+    """NAME for apps that need no telling apart, APP.NAME for others (N6)."""
+    return (key.name if key.app in plain_apps else f"{key.app}.{key.name}").upper()
+
+
 def to_status(status: str) -> Status:
     return _STATUS_IN.get(status) or Status(status)
 
