@@ -146,6 +146,14 @@ class Settings:
         frozenset[str],
         Knob("names", "of services to show as one when both protocols have them", "ours: unlike systems stay apart"),
     ] = frozenset()
+    share: Annotated[
+        frozenset[str],
+        Knob("patterns", "of Eureka names, as SHOP.*, that the other protocol's readers see", "ours: one view of all"),
+    ] = frozenset({"*"})
+    hide: Annotated[
+        frozenset[str],
+        Knob("patterns", "of those that they do not see after all", "ours: one view of all"),
+    ] = frozenset()
     sc_version: Annotated[
         str,
         Knob("version", "that /version tells ServiceCenter's clients", "Apache ServiceComb ServiceCenter's release"),

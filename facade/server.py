@@ -72,6 +72,8 @@ def policy_of(settings: Settings) -> Policy:
         eureka_app=settings.eureka_app,
         plain_apps=settings.plain_apps,
         merge=settings.merge,
+        share=settings.share,
+        hide=settings.hide,
     )
 
 

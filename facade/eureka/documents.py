@@ -17,7 +17,7 @@ from itertools import takewhile
 from facade.eureka import gzipped
 from facade.eureka.gzipped import Deflated
 from facade.eureka.listing import Application, Asked, Entry, Group, Vip, deflated_within
-from facade.eureka.mapping import from_instance
+from facade.eureka.mapping import from_instance, is_visible
 from facade.eureka.records import Action
 from facade.eureka.wire import application_frame, application_root, registry_frame, separator
 from facade.registry.model import Cause, Change, Instance, InstanceKey, Space, Status
@@ -64,6 +64,7 @@ class SpaceDocuments:
     def __init__(self, registry: Registry, space: Space, delta_window_s: float) -> None:
         self._catalogue = registry.catalogue
         self._clock = registry.clock
+        self._policy = registry.policy
         self._applications: dict[str, Application] = {}
         self._statuses: Counter[Status] = Counter()
         self._vips: dict[tuple[bool, str], Vip] = {}
@@ -187,7 +188,7 @@ class SpaceDocuments:
     def _take(self, instance: Instance, action: Action) -> list[Entry]:
         """Show an instance as it is now; returns what a delta has to tell of that."""
         info = from_instance(instance, self._catalogue.lease(instance.key), action)
-        if info is None:
+        if info is None or not is_visible(instance, self._policy):
             return self._drop(instance, instance.updated_ms)
         application = self._applications.get(instance.application)
         if application is None:

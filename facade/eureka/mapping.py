@@ -18,7 +18,7 @@ from facade.eureka.records import Action, DataCenterInfo, InstanceInfo, LeaseInf
 from facade.eureka.wire import RegistrationRefused
 from facade.registry.leases import Lease
 from facade.registry.model import DataCentre, Instance, InstanceKey, LeaseTerms, Origin, ServiceKey, Space, Status
-from facade.registry.rules import Policy
+from facade.registry.rules import Policy, is_shared
 
 RESERVED_METADATA = ("_eureka.", "_sc.", "_bridge.")
 """Keys by which registries tell each other of origins; taken from no ordinary client, so that nobody can forge them."""
@@ -163,6 +163,11 @@ def _to_native(info: InstanceInfo, instance_id: str) -> bytes:
 
 
 # The registry's record -> Eureka's document
+
+
+def is_visible(instance: Instance, policy: Policy) -> bool:
+    """Whether Eureka's readers may see an instance: those born here always, others where the operator shares them."""
+    return instance.key.origin is Origin.EUREKA or is_shared(instance.application, policy)
 
 
 def from_instance(

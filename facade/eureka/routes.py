@@ -332,8 +332,10 @@ class EurekaFront:
         native = catalogue.instance(InstanceKey(Origin.EUREKA, space, application, instance_id))
         if native is not None:
             return native
-        listed = catalogue.in_application(space, application)
-        return next((instance for instance in listed if instance.key.instance_id == instance_id), None)
+        for instance in catalogue.in_application(space, application):
+            if instance.key.instance_id == instance_id and mapping.is_visible(instance, self.registry.policy):
+                return instance
+        return None
 
     def _info(self, instance: Instance) -> InstanceInfo | None:
         action = self._documents.of(instance.service.space).action_of(instance)

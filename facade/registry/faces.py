@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
+from facade.registry import rules
 from facade.registry.catalogue import ApplicationKey, Catalogue
 from facade.registry.model import (
     FaceId,
@@ -125,7 +126,9 @@ class Faces:
         if service is not None:
             return Face(service.name, service.key.service_id, service)
         application = self._catalogue.application_named(key.space, key.name)
-        if application is None or all(one.service != key for one in self._flat_named((key.space, application))):
+        if application is None or not self._is_shared(application):
+            return None
+        if all(one.service != key for one in self._flat_named((key.space, application))):
             return None
         return self._implied_face(key)
 
@@ -157,6 +160,8 @@ class Faces:
         own_name = instance.service.unversioned
         if instance.key.origin is Origin.SERVICECENTER:
             return [(own_name, Shown(instance, instance.service, instance.key.group))]
+        if not self._is_shared(instance.application):
+            return []
         names = {own_name: None}
         names |= dict.fromkeys(
             face.key.name for face in self._catalogue.faces_in_use(instance.key.space, instance.application)
@@ -208,7 +213,7 @@ class Faces:
         for space in dict.fromkeys((name.space, name.space._replace(environment=""))):
             application = self._catalogue.application_named(space, name.name)
             if application is not None:
-                return name, (space, application)
+                return name, (space, application) if self._is_shared(application) else None
         face = self._catalogue.face_in_use(name)
         return name, (face.application_space, face.application) if face is not None else None
 
@@ -237,9 +242,13 @@ class Faces:
         return (one for one in self._catalogue.in_application(*application) if one.key.origin is Origin.EUREKA)
 
     def _native_faces(self, space: Space) -> Iterator[Face]:
-        for application in tuple(self._catalogue.applications(space)):
+        for application in filter(self._is_shared, tuple(self._catalogue.applications(space))):
             for key in {instance.service for instance in self._flat_named((space, application))}:
                 yield self._implied_face(key)
+
+    def _is_shared(self, application: str) -> bool:
+        """Whether it may be seen here at all (N11)."""
+        return rules.is_shared(application, self._policy)
 
     def _shown_as(self, instance: Instance, key: ServiceKey) -> Shown:
         return Shown(instance, key, self._implied_face(key).service_id)

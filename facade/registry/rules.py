@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -37,6 +38,18 @@ class Policy:
     """Services of these apps are listed by their bare name in a flat name space, others as APP.NAME."""
     merge: frozenset[str] = frozenset()
     """Service names whose flat-named instances always join a service of the same qualified name."""
+    share: frozenset[str] = frozenset({"*"})
+    """Patterns of flat names that readers of the other protocol may see."""
+    hide: frozenset[str] = frozenset()
+    """Patterns of those among them that they may not."""
+
+
+def is_shared(application: str, policy: Policy) -> bool:
+    """Whether readers of the other protocol may see what is listed under a flat name, in any case of letters."""
+    name = application.upper()
+    return any(fnmatchcase(name, pattern.upper()) for pattern in policy.share) and not any(
+        fnmatchcase(name, pattern.upper()) for pattern in policy.hide
+    )
 
 
 def keeps_held(held: Instance, candidate: Instance) -> bool:

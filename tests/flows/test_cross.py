@@ -147,6 +147,21 @@ async def test_an_environment_has_a_front_of_its_own(server: Product) -> None:
     assert len(found) == 1
 
 
+async def test_what_is_hidden_stays_in_its_own_protocol(clock: ManualClock) -> None:
+    """N11, both ways: by list, by id, by status change."""
+    async with product(MemoryStore(clock), clock, hide=frozenset({"ACCOUNT-*", "HELLO-SERVER"})) as server:
+        await server.register_eureka("ACCOUNT-SERVER", "a1")
+        service_id = await server.create_service("hello-server")
+        await server.register_servicecenter(service_id, "h1")
+
+        assert await server.found("account-server") == []
+        assert [one["instanceId"] for one in await server.found("hello-server")] == ["h1"]
+        assert (await server.in_eureka()).keys() == {"a1"}
+        assert (await server.http.get("/eureka/apps/HELLO-SERVER/h1")).status_code == 404
+        drain = await server.http.put("/eureka/apps/HELLO-SERVER/h1/status", params={"value": "DOWN"})
+        assert drain.status_code == 404
+
+
 async def test_metadata_goes_both_ways_to_the_letter(server: Product) -> None:
     """P2: 1.10 is no number."""
     metadata = {"version": "1.10", "build": "007", "my_key": "ü"}

@@ -280,3 +280,15 @@ async def test_a_service_that_is_deleted_means_nothing_any_more(registry: Regist
 
     assert registry.faces.find(asked()) is None
     assert registry.faces.face(orders.key) is None
+
+
+async def test_an_application_that_is_not_shared_means_nothing_here(clock: ManualClock) -> None:
+    """N11."""
+    registry = Registry(MemoryStore(clock), clock, Policy(hide=frozenset({"orders"})))
+    await registry.open()
+    await listed(registry, flat(), flat("CARTS"))
+
+    assert registry.faces.find(asked()) is None
+    assert registry.faces.existing(asked("orders", app="eureka").version("0.0.1")) is None
+    assert [face.key.name for face in registry.faces.services(TENANT)] == ["carts"]
+    assert registry.faces.names_of(flat()) == []

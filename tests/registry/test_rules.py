@@ -116,3 +116,20 @@ def test_the_brake_lets_fifteen_in_a_hundred_go() -> None:
         remaining.append(left)
 
     assert remaining == [17, 14, 11, 9, 7, 5, 4, 3, 2, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("share", "hide", "application", "is_shared"),
+    [
+        pytest.param({"*"}, set(), "ORDERS", True, id="all, unless an operator says otherwise"),
+        pytest.param({"*"}, {"shop.*"}, "SHOP.ORDERS", False, id="hidden by pattern, in any case of letters"),
+        pytest.param({"*"}, {"shop.*"}, "ORDERS", True, id="not hidden"),
+        pytest.param({"CARTS"}, set(), "ORDERS", False, id="not among those shared"),
+        pytest.param({"CARTS"}, {"CARTS"}, "CARTS", False, id="hiding wins"),
+    ],
+)
+def test_an_operator_decides_what_crosses(share: set[str], hide: set[str], application: str, is_shared: bool) -> None:
+    """N11."""
+    policy = Policy(share=frozenset(share), hide=frozenset(hide))
+
+    assert rules.is_shared(application, policy) is is_shared
