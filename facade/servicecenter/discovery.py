@@ -268,14 +268,14 @@ class Discovery:
         return ServiceId(tenant, consumer_id), tuple(providers)
 
     async def list_providers(self, ask: Ask) -> Answer:
-        consumer = self._directory.expected(ServiceId(ask.tenant, ask.ids[0]), "Consumer does not exist")
+        consumer = self._directory.expected(_related_to(ask), "Consumer does not exist")
         services = {
             service.key: service for name in self._providers(consumer.key) for service in self._directory.behind(name)
         }
         return _related("providers", services, consumer, ask)
 
     async def list_consumers(self, ask: Ask) -> Answer:
-        provider = self._directory.expected(ServiceId(ask.tenant, ask.ids[0]), "Provider does not exist")
+        provider = self._directory.expected(_related_to(ask), "Provider does not exist")
         services = {
             key: service
             for key in self._catalogue.consumers(provider.name.unversioned)
@@ -324,6 +324,12 @@ def _conditional(ask: Ask, token: str, answer: Answer) -> Answer:
 
 def _with_headers(answer: Answer, *headers: tuple[bytes, bytes]) -> Answer:
     return answer._replace(headers=headers)
+
+
+def _related_to(ask: Ask) -> ServiceId:
+    (service_id,) = ask.ids
+    validation.check("GetDependenciesRequest.ServiceId", service_id, validation.REQUIRED_ID)
+    return ServiceId(ask.tenant, service_id)
 
 
 def _related(half: str, services: dict[ServiceId, Microservice], asker: Microservice, ask: Ask) -> Answer:

@@ -83,11 +83,11 @@ class Instances:
     async def renew(self, ask: Ask) -> Answer:
         """From memory. InstanceNotFound becomes 400017, and the client registers again."""
         service_id, instance_id = ask.ids
-        self.beat(ask.tenant, service_id, instance_id)
+        self.beat(ask.tenant, service_id, instance_id, "HeartbeatRequest")
         return OK
 
-    def beat(self, tenant: Tenant, service_id: str, instance_id: str) -> Instance:
-        return self._registry.renew(self._key(tenant, service_id, instance_id, _NO_LEASE))
+    def beat(self, tenant: Tenant, service_id: str, instance_id: str, request: str = "") -> Instance:
+        return self._registry.renew(self._key(tenant, service_id, instance_id, _NO_LEASE, request))
 
     async def renew_many(self, ask: Ask) -> Answer:
         """Each by itself; the answer tells which are gone."""
@@ -110,7 +110,7 @@ class Instances:
         service_id, instance_id = ask.ids
         status = ask.query.get("value", "")
         validation.check("UpdateInstanceStatusRequest.Status", status, validation.STATUS)
-        key = self._key(ask.tenant, service_id, instance_id, _GONE)
+        key = self._key(ask.tenant, service_id, instance_id, _GONE, "UpdateInstanceStatusRequest")
         await self._registry.amend(key, _with_status(to_status(status)))
         return OK
 
@@ -118,7 +118,7 @@ class Instances:
         """Replace all properties. Clients send the whole instance; what else it says does not count."""
         service_id, instance_id = ask.ids
         properties = to_metadata(_decode(UpdateInstancePropsRequest, await ask.body(SMALL_BODY)).properties)
-        key = self._key(ask.tenant, service_id, instance_id, _GONE)
+        key = self._key(ask.tenant, service_id, instance_id, _GONE, "UpdateInstancePropsRequest")
         await self._registry.amend(
             key, lambda held: held if held.metadata == properties else replace(held, metadata=properties)
         )
@@ -148,7 +148,8 @@ class Instances:
 
     async def cancel(self, ask: Ask) -> Answer:
         service_id, instance_id = ask.ids
-        await self._registry.cancel(self._key(ask.tenant, service_id, instance_id, "Instance's leaseId not exist."))
+        detail = "Instance's leaseId not exist."
+        await self._registry.cancel(self._key(ask.tenant, service_id, instance_id, detail, "UnregisterInstanceRequest"))
         return OK
 
     async def end_all(self, service_id: ServiceId) -> None:
@@ -167,9 +168,13 @@ class Instances:
         view = self._directory.instances(service_id)
         return view.shown if view is not None else ()
 
-    def _key(self, tenant: Tenant, service_id: str, instance_id: str, detail: str) -> InstanceKey:
+    def _key(self, tenant: Tenant, service_id: str, instance_id: str, detail: str, request: str = "") -> InstanceKey:
+        """The instance that goes by these ids; `request` is the type that its refusals name. A set has none."""
         shown = self._directory.instance(ServiceId(tenant, service_id), instance_id)
         if shown is None:
+            if request:  # ids that are found fit the rules: heartbeats need not pay for looking
+                validation.check(f"{request}.ServiceId", service_id, validation.REQUIRED_ID)
+                validation.check(f"{request}.InstanceId", instance_id, validation.REQUIRED_INSTANCE_ID)
             raise Refused(Code.INSTANCE_NOT_EXISTS, detail)
         return shown.instance.key
 

@@ -179,7 +179,7 @@ def to_service(document: MicroService, tenant: Tenant, tags: dict[str, str], now
         alias=document.alias,
         properties=to_metadata(document.properties),
         tags=tags,
-        schemas=tuple(dict.fromkeys(document.schemas)),
+        schemas=document.schemas,
         registered_ms=now_ms,
         updated_ms=now_ms,
         native=msgspec.json.encode(

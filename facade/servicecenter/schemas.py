@@ -33,10 +33,12 @@ class Schemas:
         with_content = ask.query.get("withSchema", "0")
         if with_content not in ("0", "1", ""):
             raise MalformedDocument("parameter withSchema must be 1 or 0")
-        service = self._directory.expected(ServiceId(ask.tenant, ask.ids[0]))
+        (service_id,) = ask.ids
+        validation.check("GetAllSchemaRequest.ServiceId", service_id, validation.REQUIRED_ID)
+        service = self._directory.expected(ServiceId(ask.tenant, service_id))
         held = {schema.key.schema_id: schema for schema in self._catalogue.schemas_of(service.key)}
         listed = []
-        for schema_id in service.schemas:
+        for schema_id in dict.fromkeys(service.schemas):
             schema = held.get(schema_id)
             summary, text = (schema.summary, schema.text) if schema else ("", "")
             listed.append(Schema(schema_id=schema_id, summary=summary, schema=text if with_content == "1" else ""))

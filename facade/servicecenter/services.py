@@ -188,7 +188,9 @@ class Services:
         return OK
 
     async def show_tags(self, ask: Ask) -> Answer:
-        service = self._directory.expected(ServiceId(ask.tenant, ask.ids[0]))
+        (service_id,) = ask.ids
+        validation.check("GetServiceTagsRequest.ServiceId", service_id, validation.REQUIRED_ID)
+        service = self._directory.expected(ServiceId(ask.tenant, service_id))
         return found({"tags": service.tags} if service.tags else {})
 
     async def set_tag(self, ask: Ask) -> Answer:
@@ -209,6 +211,8 @@ class Services:
         """All of a comma list, or none."""
         service_id, listed = ask.ids
         names = listed.split(",")
+        for name in names:
+            validation.check("DeleteServiceTagsRequest.Keys", name, validation.TAG)
 
         def untag(service: Microservice) -> Microservice:
             for name in names:

@@ -145,8 +145,9 @@ def check_instance(instance: MicroServiceInstance) -> None:
 
 def check_tags(tags: dict[str, str]) -> None:
     _check_count("AddServiceTagsRequest.Tags", len(tags), TAG._replace(most=MOST_TAGS))
-    _check_each("AddServiceTagsRequest.Tags", tags, TAG)
-    _check_each("AddServiceTagsRequest.Tags", tags.values(), TAG)
+    for text in (*tags, *tags.values()):
+        if not TAG.fits(text):
+            raise _misfit("AddServiceTagsRequest.Tags", text, TAG._replace(most=MOST_TAGS))
 
 
 def check_schema(schema_id: str, request: ModifySchemaRequest) -> None:

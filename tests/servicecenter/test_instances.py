@@ -169,6 +169,27 @@ async def test_a_bad_registration_is_refused(client: Client, path: str, body: by
     assert detail in answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("method", "call", "request_type"),
+    [
+        ("PUT", "/heartbeat", "HeartbeatRequest"),
+        ("PUT", "/status?value=UP", "UpdateInstanceStatusRequest"),
+        ("PUT", "/properties", "UpdateInstancePropsRequest"),
+        ("DELETE", "", "UnregisterInstanceRequest"),
+        ("GET", "", "GetOneInstanceRequest"),
+    ],
+)
+async def test_an_id_outside_the_rules_is_refused_by_field(
+    client: Client, method: str, call: str, request_type: str
+) -> None:
+    service_id = await client.create("orders")
+    path = f"microservices/{service_id}/instances/a%20b{call}"
+    answer = await client.ask(method, path, {"properties": {}} if "properties" in call else None)
+
+    assert answer.json()["errorCode"] == "400001"
+    assert request_type in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(("app", "application"), [("default", "ORDERS"), ("shop", "SHOP.ORDERS")])
 async def test_readers_of_flat_names_find_it_by_app_and_name(
     client: Client, registry: Registry, app: str, application: str

@@ -78,6 +78,13 @@ async def test_a_bad_instance_is_told_and_the_service_stays(client: Client) -> N
     assert len((await client.get(f"microservices/{service['serviceId']}/instances")).json()["instances"]) == 1
 
 
+@pytest.mark.parametrize("path", ["", "/schemas", "/tags", "/providers", "/consumers", "/instances"])
+async def test_an_id_outside_the_rules_is_refused(client: Client, path: str) -> None:
+    answer = await client.get(f"microservices/a%20b{path}")
+
+    assert (answer.status_code, answer.json()["errorCode"]) == (400, "400001")
+
+
 async def test_the_path_counts_and_not_the_ids_in_the_body(client: Client) -> None:
     """The original writes to the service that the body names."""
     orders, others = await client.create("orders"), await client.create("others")
@@ -171,6 +178,7 @@ async def test_tags_are_dropped_all_or_none(client: Client) -> None:
 
     assert refused.json()["detail"] == "Delete tags failed for this key none does not exist."
     assert (await client.get(f"microservices/{service_id}/tags")).json() == {"tags": {"k1": "v", "k2": "v"}}
+    assert (await client.delete(f"microservices/{service_id}/tags/,")).json()["errorCode"] == "400001"
 
 
 async def test_an_application_with_a_flat_name_exists_as_a_service(client: Client, registry: Registry) -> None:
