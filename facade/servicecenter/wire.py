@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from facade.errors import FacadeError, InstanceNotFound, MalformedDocument, ServiceNotFound, StoreUnavailable
+from facade.errors import FacadeError, InstanceNotFound, MalformedDocument, ServiceNotFound, StoreFull, StoreUnavailable
 from facade.servicecenter.records import Document, Error
 
 DocumentT = TypeVar("DocumentT", bound=Document)
@@ -84,7 +84,9 @@ def to_refusal(error: FacadeError) -> Refusal:
     """
     code = error.code if isinstance(error, Refused) else _code(type(error))
     detail = "leaseId not exist, instance not exist" if isinstance(error, InstanceNotFound) else str(error)
-    return Refusal(code // 1000, Error(error_code=str(int(code)), error_message=_MESSAGES[code], detail=detail))
+    # The original says 500 also when its store is full; that it will take writes again only with room is worth telling.
+    status = 507 if isinstance(error, StoreFull) else code // 1000
+    return Refusal(status, Error(error_code=str(int(code)), error_message=_MESSAGES[code], detail=detail))
 
 
 def told(error: FacadeError) -> str:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facade.errors import InstanceNotFound, MalformedDocument, ServiceNotFound, StoreFull
+from facade.errors import InstanceNotFound, MalformedDocument, ServiceNotFound, StoreFull, StoreUnavailable
 from facade.servicecenter import wire
 from facade.servicecenter.records import (
     BatchFindInstancesRequest,
@@ -247,7 +247,8 @@ def test_any_json_is_read_or_refused(value: object) -> None:
         pytest.param(ServiceNotFound("gone"), 400, "400012", "gone", id="service"),
         pytest.param(InstanceNotFound("s", "i"), 400, "400017", "leaseId not exist, instance not exist", id="instance"),
         pytest.param(wire.Refused(wire.Code.TAG_NOT_EXISTS, "no tag"), 400, "400018", "no tag", id="own-code"),
-        pytest.param(StoreFull("full"), 500, "500011", "full", id="a-kind-of-unavailable"),
+        pytest.param(StoreUnavailable("away"), 500, "500011", "away", id="unavailable"),
+        pytest.param(StoreFull("full"), 507, "500011", "full", id="no-room-left"),
     ],
 )
 def test_a_refusal_has_its_code_as_text_and_its_status_from_it(
