@@ -17,6 +17,7 @@ from facade.registry.model import (
     SchemaId,
     ServiceId,
     ServiceKey,
+    ServiceName,
 )
 from facade.registry.registry import Registry
 from facade.registry.store import Put, Remove, Write
@@ -121,7 +122,15 @@ class Services:
             if any(one.name.name != wanted.name.name for one in namesakes):
                 # The original hands out the id of that other service here.
                 raise Refused(Code.SERVICE_EXISTS, f"alias {wanted.alias} belongs to another service.")
-        return [Put(wanted)]
+        return [*self._relied_on(wanted.name.unversioned), Put(wanted)]
+
+    def _relied_on(self, name: ServiceName) -> Sequence[Write]:
+        """An application that consumers know by the name of the service to come stays visible beside it (N7).
+
+        Who asked for it before it was there had nothing to rely on yet, but has been told by the watch since.
+        """
+        face = self._registry.faces.to_use(name) if self._catalogue.consumers(name) else None
+        return [Put(face)] if face is not None else ()
 
     def _held_at(self, key: ServiceKey, stated_id: str) -> Microservice | None:
         held = self._catalogue.service_at(key)

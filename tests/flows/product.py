@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from starlette.types import ASGIApp
 
 from facade.clock import ManualClock
 from facade.config import Address, Settings
@@ -28,9 +29,10 @@ BASE = "/v4/default/registry"
 class Product:
     """Both protocols of one server, as their clients use them."""
 
-    def __init__(self, registry: Registry, clock: ManualClock, http: httpx.AsyncClient) -> None:
+    def __init__(self, registry: Registry, clock: ManualClock, application: ASGIApp, http: httpx.AsyncClient) -> None:
         self.registry = registry
         self.clock = clock
+        self.application = application
         self.http = http
 
     async def pass_time(self, seconds: int) -> None:
@@ -95,9 +97,9 @@ async def product(store: Store, clock: ManualClock, **settings: Any) -> AsyncIte
     stated = Settings(**({"self_preservation": False} | settings))
     registry = Registry(store, clock, policy_of(stated))
     await registry.open()
-    transport = httpx.ASGITransport(application(registry, stated, [Address("127.0.0.1", 30100)]))
-    async with httpx.AsyncClient(transport=transport, base_url="http://registry.test") as http:
-        yield Product(registry, clock, http)
+    whole = application(registry, stated, [Address("127.0.0.1", 30100)])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(whole), base_url="http://registry.test") as http:
+        yield Product(registry, clock, whole, http)
     await registry.close()
 
 

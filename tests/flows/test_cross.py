@@ -191,3 +191,15 @@ async def test_a_restart_shows_the_same_and_makes_old_revisions_invalid(clock: M
 
         assert (again.status_code, again.json()["instances"]) == (200, first.json()["instances"])
         assert (await after.in_eureka()).keys() == {"a1"}
+
+
+async def test_a_newcomer_does_not_hide_who_came_after_the_consumer_asked(server: Product) -> None:
+    """N7. The consumer asked too early, was told of the application by its watch, and has not polled since."""
+    consumer = await server.create_service("hello-server", app="shop")
+    assert await server.found("account-server", app="shop", consumer=consumer) == []
+    await server.register_eureka("ACCOUNT-SERVER", "a1")
+
+    await server.create_service("account-server", app="shop", version="2.0.0")
+    found = await server.found("account-server", app="shop", consumer=consumer)
+
+    assert [one["properties"]["_eureka.instanceId"] for one in found] == ["a1"]
