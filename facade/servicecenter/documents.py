@@ -24,6 +24,11 @@ from facade.servicecenter.mapping import from_instance
 
 KEPT_LISTS = 4_096
 """One for each name that is asked for, and one more for askers who see less of it. The least recently used go first."""
+KEPT_BYTES = 64 * 1024 * 1024
+"""Of all lists together."""
+
+KEPT_FACES = 32
+"""Documents of one instance: whoever asks chooses the app, so each new one would cost a document for ever."""
 
 
 class Listing(NamedTuple):
@@ -31,6 +36,10 @@ class Listing(NamedTuple):
 
     token: str
     rendered: Rendered
+
+    @property
+    def size(self) -> int:
+        return len(self.rendered.body)
 
 
 class _Face(NamedTuple):
@@ -47,6 +56,7 @@ class Documents:
         self._catalogue = registry.catalogue
         self._instances: dict[InstanceKey, tuple[Instance, dict[_Face, bytes]]] = {}
         self._lists: OrderedDict[Hashable, Listing] = OrderedDict()
+        self._kept_bytes = 0
         registry.feed.follow(self._forget)
 
     def instance(self, shown: Shown, *, hides_out_of_service: bool = False) -> bytes:
@@ -60,6 +70,8 @@ class Documents:
         face = _Face(shown.service_id, shown.face.version, hides_out_of_service)
         document = documents.get(face)
         if document is None:
+            if len(documents) >= KEPT_FACES:
+                del documents[next(iter(documents))]
             document = documents[face] = _encoded(shown.instance, face)
         return document
 
@@ -84,11 +96,17 @@ class Documents:
                 body = b'{"instances":[' + b",".join(fragments) + b"]}" if fragments else b"{}"
                 rendered = Rendered(body=body, content_type=JSON_TYPE.decode(), revision=revision)
                 listing = Listing(self.token(identity, revision), rendered)
-            self._lists[place] = listing
-            if len(self._lists) > KEPT_LISTS:
-                self._lists.popitem(last=False)
+            self._keep(place, listing)
         self._lists.move_to_end(place)
         return listing
+
+    def _keep(self, place: Hashable, listing: Listing) -> None:
+        outdated = self._lists.pop(place, None)
+        self._kept_bytes += listing.size - (outdated.size if outdated is not None else 0)
+        self._lists[place] = listing
+        while len(self._lists) > KEPT_LISTS or (self._kept_bytes > KEPT_BYTES and len(self._lists) > 1):
+            _, unused = self._lists.popitem(last=False)
+            self._kept_bytes -= unused.size
 
     def token(self, identity: Hashable, revision: int) -> str:
         """40 hex digits, as the original's. Different in every epoch, for revisions of two epochs say nothing."""

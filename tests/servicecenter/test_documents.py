@@ -104,3 +104,27 @@ async def test_the_least_recently_used_list_goes_first(
 
     assert _listing(documents, [], identity="a") is first
     assert _listing(documents, [], identity="b") is not second
+
+
+async def test_all_lists_together_are_bounded(
+    registry: Registry, documents: Documents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks chooses the names, and each list may be long."""
+    shown = [await _held(registry)]
+    first = _listing(documents, shown, identity="first")
+    monkeypatch.setattr(module, "KEPT_BYTES", 2 * len(first.rendered.body))
+    for name in ("second", "third"):
+        _listing(documents, shown, identity=name)
+
+    assert _listing(documents, shown, identity="third") is _listing(documents, shown, identity="third")
+    assert _listing(documents, shown, identity="first") is not first
+
+
+async def test_an_instance_has_a_bounded_number_of_documents(registry: Registry, documents: Documents) -> None:
+    shown = await _held(registry)
+    first = documents.instance(shown)
+    for number in range(module.KEPT_FACES):
+        documents.instance(shown._replace(service_id=f"face-{number}"))
+
+    assert documents.instance(shown) == first
+    assert documents.instance(shown) is not first
