@@ -139,5 +139,5 @@ class _Guard:
         return (
             f"Lapsed leases are kept: {last_minute}, {threshold} must be exceeded. "
             f"More likely the network is broken than {len(self.lapsed)} instances. "
-            f"If they do not come back, protection ends by itself in {int(ends_in_s)} s."
+            f"If they do not come back, protection ends by itself in {ends_in_s:.0f} s."
         )

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import inf
+
+import anyio.lowlevel
 import pytest
 
 from facade.clock import ManualClock
-from facade.registry.model import Origin
+from facade.registry.eviction import Eviction
+from facade.registry.leases import Lease, LeaseClock
+from facade.registry.model import Origin, Revision
 from facade.registry.registry import Registry
 from facade.registry.rules import Policy
+from facade.registry.store import Write
 from facade.stores.memory import MemoryStore
 from tests.conftest import PassTime
 from tests.registry.records import flat, qualified, service
@@ -54,6 +61,19 @@ async def test_protection_ends_by_itself(registry: Registry, pass_time: PassTime
 
     assert len(registry.catalogue) == 4
     assert not registry.protection(Origin.EUREKA).is_on
+
+
+async def test_protection_may_have_no_end(clock: ManualClock) -> None:
+    """As Netflix's has none: an operator then says `inf`."""
+    lease_clock = LeaseClock(clock)
+    endless = Eviction(Policy(protection_limit_s=inf), lease_clock, store_keeps_leases=False)
+    for number in range(10):
+        endless.watch(Lease(flat(instance_id=str(number)), lease_clock.now_s(), clock.now_ms()))
+    for _ in range(100):
+        clock.advance(1)
+        endless.sweep()
+
+    assert endless.protection(Origin.EUREKA).ends_in_s == inf
 
 
 async def test_who_comes_back_under_protection_is_watched_again(registry: Registry, pass_time: PassTime) -> None:
@@ -128,3 +148,29 @@ async def test_leases_that_the_store_keeps_are_left_to_it(clock: ManualClock) ->
         await registry.sweep()
 
     assert len(registry.catalogue) == 1
+
+
+async def test_leases_that_lapse_together_end_together(clock: ManualClock) -> None:
+    """One after the other they would not share commits, and a sweep that waits for each is late for the next."""
+    store = _BusyStore(clock)
+    registry = Registry(store, clock, Policy(self_preservation=False))
+    await registry.open()
+    await register_orders(registry, 100)
+    for _ in range(92):
+        clock.advance(1)
+        await registry.sweep()
+
+    assert store.most_at_once == 15
+
+
+class _BusyStore(MemoryStore):
+    """Takes a turn of the event loop for each write, and notes how many wait at once."""
+
+    at_once = most_at_once = 0
+
+    async def write(self, writes: Sequence[Write]) -> Revision:
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await anyio.lowlevel.checkpoint()
+        self.at_once -= 1
+        return await super().write(writes)
