@@ -48,7 +48,7 @@ class Catalogue:
         self._applications: dict[Space, dict[str, dict[InstanceKey, Instance]]] = defaultdict(dict)
         self._application_revisions: dict[ApplicationKey, Revision] = {}
         self._service_instances: dict[ServiceId, dict[InstanceKey, Instance]] = {}
-        self._portable: dict[tuple[Tenant, str], InstanceKey] = {}
+        self._portable: dict[tuple[Space, str], InstanceKey] = {}
         self._services: dict[Tenant, dict[ServiceId, Microservice]] = defaultdict(dict)
         self._versions: dict[ServiceName, dict[ServiceKey, Microservice]] = {}
         self._aliases: dict[ServiceName, dict[ServiceKey, Microservice]] = {}
@@ -96,9 +96,9 @@ class Catalogue:
         """The instances that were registered for this very microservice."""
         return self._service_instances.get(service, {}).values()
 
-    def portable(self, tenant: Tenant, portable_id: str) -> Instance | None:
+    def portable(self, space: Space, portable_id: str) -> Instance | None:
         """An instance with a flat name, by the id that readers of qualified names see."""
-        key = self._portable.get((tenant, portable_id))
+        key = self._portable.get((space, portable_id))
         return self.instance(key) if key is not None else None
 
     def application_named(self, space: Space, natural_name: str) -> str | None:
@@ -191,7 +191,7 @@ class Catalogue:
                 self._counts[key.origin] += 1
                 self._place(record)
                 if key.origin is Origin.EUREKA:
-                    self._portable[key.space.tenant, record.portable_id] = key
+                    self._portable[key.space, record.portable_id] = key
                     self._natural[key.space, record.service.name.lower()] = record.application
                     self._implied[_implied_id(record.service)] = record.service
             case Microservice(key=key, name=name):
@@ -227,7 +227,7 @@ class Catalogue:
                 if key.origin is Origin.SERVICECENTER:
                     _discard(self._service_instances, ServiceId(key.space.tenant, key.group), key)
                 else:
-                    self._portable.pop((key.space.tenant, record.portable_id), None)
+                    self._portable.pop((key.space, record.portable_id), None)
                     if not self.in_application(key.space, record.application):
                         self._natural.pop((key.space, record.service.name.lower()), None)
                         self._implied.pop(_implied_id(record.service), None)

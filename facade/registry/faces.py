@@ -101,8 +101,12 @@ class Faces:
             native = self._catalogue.instance(key)
             if native is not None:
                 return Shown(native, face.key, face.service_id)
-        foreign = self._catalogue.portable(service_id.tenant, portable_id)
-        if foreign is None or self._behind(face) != (foreign.key.space, foreign.application):
+        application = self._behind(face)
+        if application is None:
+            return None
+        space, flat_name = application
+        foreign = self._catalogue.portable(space, portable_id)
+        if foreign is None or foreign.application != flat_name:
             return None
         return Shown(foreign, face.key, face.service_id)
 
@@ -155,6 +159,13 @@ class Faces:
             key=FaceId(face_name), application_space=application[0], application=application[1], version=version
         )
 
+    def unmarked(self, name: ServiceName) -> ServiceName:
+        """`eureka:NAME` in any app is NAME in the app that stands for "none" (N2)."""
+        mark = f"{self._policy.eureka_app}:"
+        if not name.name.startswith(mark):
+            return name
+        return name._replace(app=self._policy.eureka_app, name=name.name.removeprefix(mark))
+
     def names_of(self, instance: Instance) -> list[tuple[ServiceName, Shown]]:
         """Every qualified name under which an instance is found right now, or would be if it were still there."""
         own_name = instance.service.unversioned
@@ -188,7 +199,7 @@ class Faces:
         revision = self._catalogue.service_revision(name)
         if application is not None:
             newest = max(services, key=_version_order, default=None)
-            listening = {endpoint for one in shown for endpoint in one.instance.endpoints}
+            listening = {_address(endpoint) for one in shown for endpoint in one.instance.endpoints}
             implied: dict[str, Face] = {}
             for instance in self._flat_named(application):
                 if newest is None:
@@ -197,7 +208,8 @@ class Faces:
                         implied[version] = self._implied_face(name.version(version))
                     face = implied[version]
                     shown.append(Shown(instance, face.key, face.service_id))
-                elif listening.isdisjoint(instance.endpoints):  # registered by both protocols: shown once (N10)
+                # Registered by both protocols: shown once (N10).
+                elif listening.isdisjoint(map(_address, instance.endpoints)):
                     shown.append(Shown(instance, newest.name, newest.key.service_id))
             revision = max(revision, self._catalogue.application_revision(*application))
         return View(tuple(shown), revision)
@@ -207,9 +219,7 @@ class Faces:
 
         An environment has a flat name space of its own; what is not in it is looked for in the one without a name.
         """
-        mark = f"{self._policy.eureka_app}:"
-        if name.name.startswith(mark):
-            name = name._replace(app=self._policy.eureka_app, name=name.name.removeprefix(mark))
+        name = self.unmarked(name)
         for space in dict.fromkeys((name.space, name.space._replace(environment=""))):
             application = self._catalogue.application_named(space, name.name)
             if application is not None:
@@ -268,6 +278,11 @@ class Faces:
     def _is_face(self, key: ServiceKey) -> bool:
         name, application = self._application(key.unversioned)
         return application is not None or self._catalogue.face_in_use(name) is not None
+
+
+def _address(endpoint: str) -> str:
+    """Host and port of an endpoint: what one protocol says of it beyond that, the other cannot know."""
+    return endpoint.partition("://")[2].partition("?")[0].rstrip("/")
 
 
 def _version_order(service: Microservice) -> list[int]:

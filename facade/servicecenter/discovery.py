@@ -213,11 +213,13 @@ class Discovery:
             log.warning("dependencies not recorded names=%s reason=%s", [wish.name.name for wish in wishes], error)
 
     async def _depend(self, wishes: Sequence[_Wish]) -> None:
-        """An alias is noted as the name that it stands for."""
+        """An alias and `eureka:NAME` are noted as the name that they stand for: under that one changes are told."""
         if not wishes or (consumer := wishes[0].consumer.service) is None:
             return
+        unmarked = self._registry.faces.unmarked
         providers = [
-            services[0].name.unversioned if (services := self._directory.named(name)) else name for _, name in wishes
+            services[0].name.unversioned if (services := self._directory.named(name)) else unmarked(name)
+            for _, name in wishes
         ]
         news = [name for name in providers if consumer.key not in self._catalogue.consumers(name)]
         if news:

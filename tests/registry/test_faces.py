@@ -92,6 +92,23 @@ async def test_one_instance_is_found_by_the_ids_that_consumers_see(registry: Reg
     assert mixed_up is None
 
 
+async def test_equal_instances_of_two_environments_are_told_apart(registry: Registry) -> None:
+    """N5: the id that consumers see is made of names that both environments have."""
+    production = Space("default", "default", "production")
+    here = flat()
+    there = replace(
+        here, key=here.key._replace(space=production), service=here.service._replace(environment="production")
+    )
+    await listed(registry, here, there)
+    view = registry.faces.find(asked("orders"))
+    assert view is not None
+
+    shown = registry.faces.instance(ServiceId(TENANT, view.shown[0].service_id), here.portable_id)
+
+    assert shown is not None
+    assert shown.instance.key == here.key
+
+
 async def test_names_of_applications_are_found_in_any_case(registry: Registry) -> None:
     """N4."""
     await listed(registry, flat())
@@ -187,7 +204,8 @@ async def test_an_instance_registered_by_both_protocols_is_shown_once(registry: 
     await registry.rely_on(asked())
     orders = service()
     await create(registry, orders)
-    twin = qualified(orders, endpoints=flat().endpoints)
+    # Java-Chassis always says whether there is TLS; Eureka's side says so only when there is.
+    twin = qualified(orders, endpoints=(f"{flat().endpoints[0]}?sslEnabled=false",))
     await listed(registry, twin)
 
     both = found(registry, asked())

@@ -132,6 +132,18 @@ async def test_a_flat_named_provider_is_told_under_the_name_that_was_asked_for(
     assert {event["instance"]["serviceId"] for event in events} == {found[0]["serviceId"]}
 
 
+async def test_who_asked_with_a_mark_is_told(
+    client: Client, registry: Registry, consumer: str, watching: Watching
+) -> None:
+    """N2: `eureka:NAME` is another way of writing a name."""
+    account = flat("ACCOUNT-SERVER", portable_id="ab12")
+    await client.find("eureka%3Aaccount-server", consumer=consumer)
+    await registry.register(account)
+    await registry.cancel(account.key)
+
+    assert watching.told() == [("CREATE", "ab12"), ("DELETE", "ab12")]
+
+
 async def test_those_who_join_a_new_version_are_told_of_before_its_first_instance(
     client: Client, registry: Registry, consumer: str, watching: Watching
 ) -> None:
