@@ -17,7 +17,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from facade.config import Address, Settings
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 # What clients and people expect behind each port of the originals.
 _EUREKA_PORT, _SERVICECENTER_PORT, _DASHBOARD_PORT = 8761, 30100, 30103
@@ -70,7 +70,7 @@ def announce(listening: Sequence[Address]) -> None:
 def warn_if_open(listening: Sequence[Address]) -> None:
     """Nobody should find out from an intruder that the registry takes orders from anyone."""
     if exposed := [str(address) for address in listening if not address.is_loopback]:
-        logger.warning(
+        log.warning(
             "OPEN TO THE NETWORK WITHOUT AUTHENTICATION: whoever reaches %s can read, register and remove instances; "
             "listen on 127.0.0.1, or let only your own clients through",
             ", ".join(exposed),

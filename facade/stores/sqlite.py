@@ -52,7 +52,7 @@ _TRY_AGAIN_S = 1.0
 _ROOM_TO_GO_ON = 1 << 20
 """Bytes that must be free before a full store takes writes again, or it would be full and not full in turn."""
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 _decode_record = msgspec.msgpack.Decoder(Record).decode
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -144,14 +144,14 @@ class SqliteStore:
         if not isinstance(error, StoreUnavailable):
             return
         if self._trouble is None:
-            _log.error("store refuses writes path=%s reason=%s", self._path, error)
+            log.error("store refuses writes path=%s reason=%s", self._path, error)
         self._trouble = error
         if self._recovering is None and self._follower is not None:
             self._recovering = asyncio.create_task(self._recover())
 
     def _note_success(self) -> None:
         if self._trouble is not None:
-            _log.warning("store takes writes again path=%s", self._path)
+            log.warning("store takes writes again path=%s", self._path)
         self._trouble = None
 
     async def _recover(self) -> None:
