@@ -7,6 +7,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ XML = {
     "utf-16": '<?xml version="1.0" encoding="utf-16"?><instance/>',
     "empty": "",
 }
-JSON_TEXTS = {
+JSON_TEXTS: dict[str, str | bytes] = {
     "deep lists": "[" * DEEP,
     "deep objects": '{"instance":' * DEEP,
     "NaN": '{"instance":NaN}',
@@ -52,7 +53,24 @@ JSON_TEXTS = {
     "empty": "",
     "many keys": json.dumps({"instance": {f"k{n}": n for n in range(15_000)}}),
 }
-WRONG = (None, True, -1, 1.5, "", "x" * 10_000, [], [[]], {}, {"$": {}}, ["a", {"b": []}])
+WRONG: tuple[object, ...] = (None, True, -1, 1.5, "", "x" * 10_000, [], [[]], {}, {"$": {}}, ["a", {"b": []}])
+
+
+HEADS = {
+    "a field of 20 MB": b"GET /eureka/apps HTTP/1.1\r\nX: " + b"x" * 20_000_000 + b"\r\n\r\n",
+    "100 000 fields": b"GET /eureka/apps HTTP/1.1\r\n" + b"X: y\r\n" * 100_000 + b"\r\n",
+    "an address of 1 MB": b"GET /eureka/apps/" + b"x" * 1_000_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500) + b"\r\n\r\n",
+    "unknown method": b"BREW /eureka/apps HTTP/1.1\r\nHost: x\r\n\r\n",
+    "two lengths": b"POST /eureka/apps/A HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}",
+    "length and chunks": (
+        b"POST /eureka/apps/A HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    ),
+    "a negative length": b"POST /eureka/apps/A HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+}
+MEGABYTE = b"%x\r\n%b\r\n" % (1_000_000, b" " * 1_000_000)
+STREAM = b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+SILENT = (b"", b"GET /eureka/apps HT", b"POST /eureka/apps/A HTTP/1.1\r\nHost: x\r\nX: ")
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +78,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     with running(tmp_path_factory.mktemp("bad-input") / "data", "--store", "memory://") as process:
         httpx.post(f"{process.url}/eureka/apps/KEPT", json={"instance": eureka_document("KEPT", "kept")})
         yield process
+        assert process.popen.poll() is None
         kept = httpx.get(f"{process.url}/eureka/apps/KEPT/kept")
         assert kept.status_code == 200
         assert "Traceback" not in process.log.read_text()
@@ -164,6 +183,141 @@ def test_a_body_of_100_mb_is_refused_before_it_is_read(server: Process, path: st
         assert b" 413 " in peer.recv(200)
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [(b"/eureka/apps/A", b"413"), (BASE.encode() + b"/microservices", b"400"), (b"/nowhere", b"404")],
+)
+def test_a_body_of_100_mb_in_chunks_is_refused_on_the_way(server: Process, path: bytes, status: bytes) -> None:
+    """Each in its own words, and none is read to its end."""
+    assert thrown(server, STREAM % path, *[MEGABYTE] * 100) == status
+
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+def test_a_hostile_head_is_refused(server: Process, head: bytes) -> None:
+    """B6."""
+    assert thrown(server, head) in (b"400", b"431")
+
+
+def thrown(server: Process, *pieces: bytes) -> bytes:
+    """Send all that is taken; the status of the answer, behind which the server must have closed."""
+    answer = b""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as peer:
+        try:
+            for piece in pieces:
+                peer.sendall(piece)
+        except ConnectionError:
+            pass
+        try:
+            while received := peer.recv(65_536):
+                answer += received
+        except ConnectionError:
+            pass
+    return answer.split()[1] if answer else b""
+
+
+def test_who_says_nothing_is_left_and_hinders_nobody(server: Process, http: httpx.Client) -> None:
+    """B6. Two hundred sockets that are silent, or fall silent within a head."""
+    with ExitStack() as sockets:
+        peers = [
+            sockets.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30)) for _ in range(200)
+        ]
+        for number, peer in enumerate(peers):
+            peer.sendall(SILENT[number % len(SILENT)])
+
+        assert http.put("/eureka/apps/KEPT/kept").status_code == 200
+        assert {peer.recv(100).split(b"\r\n")[0] for peer in peers} == {b"", b"HTTP/1.1 408 Request Timeout"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PATCH", "/eureka/apps"),
+        ("PUT", "/eureka/apps/A"),
+        ("POST", "/eureka/apps/A/a"),
+        ("GET", "/eureka/apps/A/a/status"),
+        ("TRACE", "/eureka/apps/delta"),
+        ("PUT", f"{BASE}/microservices"),
+        ("POST", f"{BASE}/instances"),
+        ("GET", f"{BASE}/instances/action"),
+        ("TRACE", f"{BASE}/microservices"),
+    ],
+)
+def test_a_wrong_method_is_refused_with_the_right_ones(http: httpx.Client, method: str, path: str) -> None:
+    answer = http.request(method, path)
+
+    assert answer.status_code == 405
+    assert "GET" in answer.headers["Allow"] or "PUT" in answer.headers["Allow"] or "POST" in answer.headers["Allow"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/eureka", "/eureka/nowhere", "/eureka/apps/NOBODY", "/eureka/apps/NOBODY/nobody", "/t", "/t/a/b/c"),
+        *("/v4", "/v4/default", f"{BASE}/nowhere", "/registry/v3/nowhere", "/nowhere", "/dashboard/static/none.css"),
+    ],
+)
+def test_what_nobody_knows_is_not_found(http: httpx.Client, path: str) -> None:
+    """In Eureka without a body: its clients parse whatever comes with a refusal."""
+    answer = http.get(path)
+
+    assert answer.status_code == 404
+    assert not (path.startswith("/eureka") and answer.content)
+
+
+@pytest.mark.parametrize("field", ["hostName", "app", "ipAddr", "dataCenterInfo"])
+def test_what_eureka_requires_must_be_there(http: httpx.Client, field: str) -> None:
+    document = eureka_document("A", "a")
+    del document[field]
+
+    assert http.post("/eureka/apps/A", json={"instance": document}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        pytest.param({"appId": "a", "version": "1"}, id="no name"),
+        pytest.param({"serviceName": "n" * 129}, id="name too long"),
+        pytest.param({"serviceName": "n", "appId": "a" * 161}, id="app too long"),
+        pytest.param({"serviceName": "n", "version": "1." * 40 + "1"}, id="version too long"),
+        pytest.param({"serviceName": "n", "description": "d" * 257}, id="description too long"),
+        pytest.param({"serviceName": "n", "environment": "moon"}, id="unknown environment"),
+        pytest.param({"serviceName": "n\0"}, id="NUL"),
+        pytest.param({"serviceName": "n\r\nX: y"}, id="CR LF"),
+        pytest.param({"serviceName": "n\u202eo"}, id="written backwards"),
+    ],
+)
+def test_a_service_that_breaks_the_rules_is_refused(http: httpx.Client, service: dict[str, str]) -> None:
+    answer = http.post(f"{BASE}/microservices", json={"service": service})
+
+    assert (answer.status_code, answer.json()["errorCode"]) == (400, "400001")
+
+
+@pytest.mark.parametrize("instance_id", ["i" * 65, "i\0", "i\r\nX: y", "i\u202ej", "../i", "i/j"])
+def test_an_instance_id_that_breaks_the_rules_is_refused(http: httpx.Client, instances: str, instance_id: str) -> None:
+    answer = http.post(instances, json={"instance": {"instanceId": instance_id, "hostName": "h"}})
+
+    assert (answer.status_code, answer.json()["errorCode"]) == (400, "400001")
+
+
+def test_of_whom_nobody_knows_nothing_can_be_changed(http: httpx.Client, instances: str) -> None:
+    """Eureka's clients take 404 without a body as their cue to register, Go's take 400017."""
+    eureka = [
+        http.put("/eureka/apps/NOBODY/nobody"),
+        http.delete("/eureka/apps/NOBODY/nobody"),
+        http.put("/eureka/apps/NOBODY/nobody/status?value=DOWN"),
+        http.put("/eureka/apps/NOBODY/nobody/metadata?key=value"),
+    ]
+    servicecenter = [
+        http.put(f"{instances}/nobody/heartbeat"),
+        http.delete(f"{instances}/nobody"),
+        http.put(f"{instances}/nobody/status?value=DOWN"),
+        http.put(f"{instances}/nobody/properties", json={"properties": {}}),
+    ]
+
+    assert {(answer.status_code, answer.content) for answer in eureka} == {(404, b"")}
+    assert {(answer.status_code, answer.json()["errorCode"]) for answer in servicecenter} == {(400, "400017")}
+
+
 @pytest.mark.parametrize("path", ["/eureka/apps/A", f"{BASE}/microservices"])
 def test_an_offer_of_http2_does_not_lose_the_body(server: Process, path: str) -> None:
     """Java's own client makes one with each first request."""
@@ -185,7 +339,7 @@ def test_bombs_cost_little_time_and_no_memory(server: Process, http: httpx.Clien
     bombs: list[tuple[str, bytes, str]] = [
         *(("/eureka/apps/A", text.encode(), "application/xml") for text in XML.values()),
         *(
-            (path, text if isinstance(text, bytes) else text.encode(), "application/json")
+            (path, text.encode() if isinstance(text, str) else text, "application/json")
             for text in JSON_TEXTS.values()
             for path in ("/eureka/apps/A", instances)
         ),
@@ -194,6 +348,10 @@ def test_bombs_cost_little_time_and_no_memory(server: Process, http: httpx.Clien
     before = server.rss_bytes()
 
     worst_s = _throw(http, bombs, 30, server)
+    for head in HEADS.values():
+        worst_s = max(worst_s, _cost_s(server, head, times=3))
+    for path in (b"/eureka/apps/A", BASE.encode() + b"/microservices"):
+        worst_s = max(worst_s, _cost_s(server, STREAM % path, *[MEGABYTE] * 100, times=3))
 
     print(
         f"the worst of them took {worst_s * 1000:.0f} ms of CPU, memory grew by {server.rss_bytes() - before:,} bytes"
@@ -211,6 +369,13 @@ def _throw(http: httpx.Client, bombs: list[tuple[str, bytes, str]], times: int, 
             assert 400 <= http.post(path, content=content, headers={"Content-Type": kind}).status_code < 500
         worst_s = max(worst_s, (_cpu_s(server) - began_s) / times if server else 0.0)
     return worst_s
+
+
+def _cost_s(server: Process, *pieces: bytes, times: int) -> float:
+    began_s = _cpu_s(server)
+    for _ in range(times):
+        thrown(server, *pieces)
+    return (_cpu_s(server) - began_s) / times
 
 
 def _cpu_s(server: Process) -> float:

@@ -8,7 +8,7 @@ import pytest
 
 from facade.clock import ManualClock
 from facade.stores.memory import MemoryStore
-from tests.flows.product import BASE, Product, product
+from tests.flows.product import BASE, Product, eureka_document, product
 
 pytestmark = pytest.mark.anyio
 
@@ -110,7 +110,7 @@ async def test_who_falls_silent_leaves_both_views(server: Product) -> None:
     await server.register_servicecenter(service_id, "h1", healthCheck=health)
 
     await server.pass_time(8)
-    after_eight = (await server.in_eureka()).keys(), await server.found("account-server")
+    after_eight = set(await server.in_eureka()), await server.found("account-server")
     await server.pass_time(14)
 
     assert after_eight == ({"h1"}, [])
@@ -136,8 +136,7 @@ async def test_an_environment_has_a_front_of_its_own(server: Product) -> None:
     """N5."""
     production = "/t/default/default/production/eureka"
     await server.create_service("hello-server", environment="production")
-    body = {"instance": {"instanceId": "p1", "hostName": "p1", "app": "CARTS", "ipAddr": "10.0.0.9"}}
-    body["instance"] |= {"dataCenterInfo": {"name": "MyOwn"}, "vipAddress": "carts"}
+    body = {"instance": eureka_document("CARTS", "p1")}
 
     assert (await server.http.post(f"{production}/apps/CARTS", json=body)).status_code == 204
     assert (await server.in_eureka(f"{production}/apps")).keys() == {"p1"}

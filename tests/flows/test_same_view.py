@@ -130,7 +130,7 @@ class Watcher:
         self.instances = {provider: dict(held) for provider, held in listed.items()}
         self._to_server: asyncio.Queue[Message] = asyncio.Queue()
         self._to_server.put_nowait({"type": "websocket.connect"})
-        self._serving = asyncio.create_task(server.application(scope, self._to_server.get, self._told))
+        self._serving = asyncio.ensure_future(server.application(scope, self._to_server.get, self._told))
 
     async def catch_up(self) -> None:
         for _ in range(10):  # turns of the loop: all that is queued is sent in one
@@ -333,7 +333,7 @@ def _from_eureka(instances: dict[tuple[str, str], dict[str, Any]]) -> set[tuple[
 
 async def _from_servicecenter(server: Product) -> set[tuple[str, ...]]:
     """The same, from the lists of all services."""
-    seen = set()
+    seen: set[tuple[str, ...]] = set()
     listed = (await server.http.get(f"{BASE}/microservices")).json()["services"]
     for service in listed:
         path = f"{BASE}/microservices/{service['serviceId']}/instances"
