@@ -77,12 +77,14 @@ def policy_of(settings: Settings) -> Policy:
     )
 
 
-def application(registry: Registry, settings: Settings, listening: Sequence[Address]) -> ASGIApp:
-    """The whole product as one ASGI application, over an open registry."""
+def application(
+    registry: Registry, settings: Settings, listening: Sequence[Address], stopping: asyncio.Event | None = None
+) -> ASGIApp:
+    """The whole product as one ASGI application, over an open registry. `stopping` ends answers that have no end."""
     eureka = EurekaFront(registry, _eureka_options(settings))
     servicecenter = ServiceCenterFront(registry, _servicecenter_options(settings, listening))
     # What nobody knows is refused in the words of ServiceCenter's router.
-    pages = Starlette(routes=[*Dashboard(registry).routes(), Mount("/", app=servicecenter)])
+    pages = Starlette(routes=[*Dashboard(registry, stopping).routes(), Mount("/", app=servicecenter)])
     pages.router.redirect_slashes = False  # clients of both protocols take a redirect for a failure
     fronts: dict[str, ASGIApp] = dict.fromkeys(EUREKA_PATHS, eureka) | dict.fromkeys(SERVICECENTER_PATHS, servicecenter)
 
@@ -110,9 +112,10 @@ def _servicecenter_options(settings: Settings, listening: Sequence[Address]) -> 
 
 async def _serve_registry(registry: Registry, settings: Settings, sockets: Sequence[socket.socket]) -> None:
     addresses = [Address(*listening.getsockname()[:2]) for listening in sockets]
+    stopping = asyncio.Event()
     server = _Server(
         uvicorn.Config(
-            application(registry, settings, addresses),
+            application(registry, settings, addresses, stopping),
             http=doorway(_limits(settings)),
             ws="websockets-sansio",
             ws_per_message_deflate=False,
@@ -124,7 +127,8 @@ async def _serve_registry(registry: Registry, settings: Settings, sockets: Seque
             server_header=False,
             backlog=BACKLOG,
             timeout_graceful_shutdown=DRAIN_S,
-        )
+        ),
+        stopping,
     )
     background = asyncio.create_task(registry.run())
     try:
@@ -143,15 +147,20 @@ async def _serve_registry(registry: Registry, settings: Settings, sockets: Seque
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which tells when it has started and leaves with exit code 0 when told to stop."""
+    """uvicorn's server, which tells when it has started and when it stops, and then leaves with exit code 0."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
         super().__init__(config)
         self.has_started = asyncio.Event()
+        self.stopping = stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.has_started.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.stopping.set()
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -41,8 +41,10 @@ PAGE_HEADERS = {
 
 
 class Dashboard:
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, stopping: asyncio.Event | None = None) -> None:
         self._registry = registry
+        self._stopping = stopping or asyncio.Event()
+        """Ends open pages: the server waits for whoever is being answered."""
         self._figures = Figures(registry)
         self._templates = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True)
         self._templates.filters["clock"] = _clock
@@ -99,8 +101,10 @@ class Dashboard:
         """The events of one open page."""
         moved = asyncio.Event()
         stop = self._registry.feed.follow(lambda _change: moved.set())
+        waker = asyncio.create_task(self._stopping.wait())
+        waker.add_done_callback(lambda _: moved.set())
         try:
-            while True:
+            while not self._stopping.is_set():
                 yield f"data: {self._registry.revision}\n\n"
                 await asyncio.sleep(TOLD_EVERY_S)
                 while not moved.is_set():
@@ -110,6 +114,7 @@ class Dashboard:
                         yield ": still here\n\n"
                 moved.clear()
         finally:
+            waker.cancel()
             stop()
 
 

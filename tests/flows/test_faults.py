@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import resource
 import signal
+import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from tests.flows.product import BASE, Process, eureka_document, running
@@ -20,6 +25,7 @@ KILLS = int(os.environ.get("KILLS", "4"))
 """How often the server dies under load; `KILLS=20 make test` for the long form."""
 
 WRITERS = 8
+SHORT_LEASE_S = 3
 JSON = {"Accept": "application/json"}
 
 
@@ -93,93 +99,189 @@ def test_no_acknowledged_write_is_lost_by_a_kill(tmp_path: Path) -> None:
     assert len(eureka) > KILLS * WRITERS
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def test_after_a_kill_every_lease_has_a_fresh_term_and_old_revisions_are_answered_in_full(tmp_path: Path) -> None:
+    """Nobody could renew while the server was away, and nobody knows what a reader has missed."""
+    with running(tmp_path / "data", "--no-self-preservation") as process:
+        register_short_leases(process)
+        query = {"appId": "eureka", "serviceName": "carts"}
+        before = httpx.get(f"{process.url}{BASE}/instances", params=query)
+        process.kill()
+    time.sleep(SHORT_LEASE_S + 0.5)
+
+    with running(tmp_path / "data", "--no-self-preservation") as process:
+        revision = {"rev": before.headers["X-Resource-Revision"]}
+        after = httpx.get(f"{process.url}{BASE}/instances", params=query | revision)
+
+        assert (after.status_code, after.json()["instances"]) == (200, before.json()["instances"])
+        assert renewed(process) == [200, 200]
+        _wait_until(lambda: listed(process.url) == {"h1"})  # no more than that: nobody renews from here on
+
+
+def register_short_leases(process: Process) -> None:
+    lease = {"renewalIntervalInSecs": 1, "durationInSecs": SHORT_LEASE_S}
+    body = {"instance": eureka_document("CARTS", "one", leaseInfo=lease)}
+    assert httpx.post(f"{process.url}/eureka/apps/CARTS", json=body).status_code == 204
+    health = {"mode": "push", "interval": 5, "times": 3}  # the least that ServiceCenter grants
+    instance = {"instanceId": "h1", "hostName": "h", "endpoints": ["rest://10.0.0.2:80"], "healthCheck": health}
+    path = f"{BASE}/microservices/{create_service(process.url)}/instances"
+    assert httpx.post(f"{process.url}{path}", json={"instance": instance}).status_code == 200
+
+
+def renewed(process: Process) -> list[int]:
+    """How the renewals of both are answered."""
+    heartbeat = f"{BASE}/microservices/{create_service(process.url)}/instances/h1/heartbeat"
+    return [httpx.put(f"{process.url}{path}").status_code for path in ("/eureka/apps/CARTS/one", heartbeat)]
+
+
+class SmallDisk:
+    """A disk of its own, which only root may have."""
+
+    refusals = (507, 507)
+    """Of Eureka's front and of ServiceCenter's."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self._ballast = place / "ballast"
+
+    def fill(self, _process: Process) -> None:
+        with self._ballast.open("wb", buffering=0) as file:
+            while True:
+                try:
+                    file.write(bytes(4096))
+                except OSError:
+                    return
+
+    def free(self, _process: Process) -> None:
+        self._ballast.unlink()
+
+
+class SmallFiles:
+    """No file of the server may be written far: what an ordinary user can do to a server of his own."""
+
+    refusals = (503, 500)
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def fill(self, process: Process) -> None:
+        resource.prlimit(process.popen.pid, resource.RLIMIT_FSIZE, (16_384, resource.RLIM_INFINITY))
+
+    def free(self, process: Process) -> None:
+        unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        resource.prlimit(process.popen.pid, resource.RLIMIT_FSIZE, unlimited)
+
+
+@pytest.fixture(params=[SmallDisk, SmallFiles])
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SmallDisk | SmallFiles]:
     place = tmp_path / "small"
     place.mkdir()
+    if request.param is SmallFiles:
+        yield SmallFiles(place)
+        return
     command = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(place)]
     if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
-        pytest.skip("only root may mount a small disk; the store's own tests ask the same without one")
-    yield place
+        pytest.skip("only root may mount a small disk")
+    yield SmallDisk(place)
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-def test_on_a_full_disk_renewals_go_on_and_writes_are_refused_until_there_is_room(small_disk: Path) -> None:
+def test_on_a_full_disk_renewals_go_on_and_writes_are_refused_until_there_is_room(
+    disk: SmallDisk | SmallFiles,
+) -> None:
     """F5. Each protocol refuses in its own words, and nothing of a refused write is ever seen."""
-    with running(small_disk / "data") as process, httpx.Client(base_url=process.url, timeout=10) as http:
+    with running(disk.place / "data") as process, httpx.Client(base_url=process.url, timeout=10) as http:
         service_id = create_service(process.url)
         body = {"instance": eureka_document("CARTS", "one")}
         instance = {"instance": {"instanceId": "h1", "hostName": "h", "endpoints": ["rest://10.0.0.1:80"]}}
         instances = f"{BASE}/microservices/{service_id}/instances"
         assert http.post("/eureka/apps/CARTS", json=body).status_code == 204
         assert http.post(instances, json=instance).status_code == 200
-        ballast = small_disk / "ballast"
-        with ballast.open("wb", buffering=0) as file:
-            while True:
-                try:
-                    file.write(bytes(4096))
-                except OSError:
-                    break
+        for _ in range(2):
+            disk.fill(process)
 
-        refused = _write_until_refused(http)
-        other = {"instance": instance["instance"] | {"instanceId": "h2", "properties": {"big": "x" * 20_000}}}
-        in_servicecenter = http.post(instances, json=other)
-        renewals = {
-            http.put("/eureka/apps/CARTS/one").status_code,
-            http.put(f"{instances}/h1/heartbeat").status_code,
-        }
-        ready = http.get("/readyz").json()
+            acknowledged, refused = _write_until_refused(http)
+            other = {"instance": instance["instance"] | {"instanceId": "h2", "properties": {"big": "x" * 20_000}}}
+            in_servicecenter = http.post(instances, json=other)
+            renewals = {
+                http.put("/eureka/apps/CARTS/one").status_code,
+                http.put(f"{instances}/h1/heartbeat").status_code,
+            }
+            ready = http.get("/readyz").json()
 
-        assert refused == in_servicecenter.status_code == 507
-        assert in_servicecenter.json()["errorCode"] == "500011"
-        assert renewals == {200}
-        assert ready["status"] == "degraded"
-        assert found(process.url, service_id) == {"h1"}
+            assert (refused, in_servicecenter.status_code) == disk.refusals
+            assert in_servicecenter.json()["errorCode"] == "500011"
+            assert renewals == {200}
+            assert ready["status"] == "degraded"
+            assert found(process.url, service_id) == {"h1"}
+            assert {one for one in listed(process.url) if one.startswith("filler")} == acknowledged
 
-        ballast.unlink()
-        _wait_until(lambda: http.get("/readyz").json()["status"] == "ok")
+            disk.free(process)
+            _wait_until(lambda: http.get("/readyz").json()["status"] == "ok")
+            for filler in acknowledged:
+                assert http.delete(f"/eureka/apps/CARTS/{filler}").status_code == 200
         assert http.post(instances, json=other).status_code == 200
+        process.kill()
+    with running(disk.place / "data") as process:
+        assert listed(process.url) >= {"one"}
+        assert found(process.url, service_id) == {"h1", "h2"}
 
 
-def _write_until_refused(http: httpx.Client) -> int:
+def _write_until_refused(http: httpx.Client) -> tuple[set[str], int]:
+    """What was still taken, and how the next was answered."""
+    acknowledged: set[str] = set()
     for number in range(2_000):
         document = eureka_document("CARTS", f"filler-{number}", metadata={"big": "x" * 20_000})
         answer = http.post("/eureka/apps/CARTS", json={"instance": document})
         if answer.status_code != 204:
             assert answer.content == b""
-            return answer.status_code
+            return acknowledged, answer.status_code
+        acknowledged.add(f"filler-{number}")
     raise AssertionError("the disk never filled")
 
 
-def _wait_until(is_so: object, most_s: float = 10) -> None:
+def _wait_until(is_so: Callable[[], bool], most_s: float = 10) -> None:
     give_up = time.monotonic() + most_s
-    while not is_so():  # type: ignore[operator]
+    while not is_so():
         assert time.monotonic() < give_up
         time.sleep(0.1)
 
 
 def test_a_frozen_server_evicts_nobody_when_it_wakes(tmp_path: Path) -> None:
     """F17. Nobody could renew while it stood still."""
-    lease = {"renewalIntervalInSecs": 1, "durationInSecs": 3}
     with running(tmp_path / "data", "--no-self-preservation") as process:
-        body = {"instance": eureka_document("CARTS", "one", leaseInfo=lease)}
-        httpx.post(f"{process.url}/eureka/apps/CARTS", json=body)
+        register_short_leases(process)
         process.popen.send_signal(signal.SIGSTOP)
-        time.sleep(8)
+        time.sleep(2 * SHORT_LEASE_S)
         process.popen.send_signal(signal.SIGCONT)
-        time.sleep(1.5)
+        time.sleep(1.5)  # a sweep or two
 
-        assert httpx.put(f"{process.url}/eureka/apps/CARTS/one").status_code == 200
+        assert renewed(process) == [200, 200]
 
 
-def test_told_to_stop_it_lets_go_of_watchers_and_ends_well(tmp_path: Path) -> None:
-    """F23."""
-    with running(tmp_path / "data") as process:
+def test_told_to_stop_it_answers_what_was_asked_lets_go_of_watchers_and_ends_well(tmp_path: Path) -> None:
+    """F23. A registration whose second half comes after the signal is taken, and kept."""
+    body = json.dumps({"instance": eureka_document("CARTS", "late")}).encode()
+    head = (
+        f"POST /eureka/apps/CARTS HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    )
+    with running(tmp_path / "data") as process, ExitStack() as open_ones:
         service_id = create_service(process.url)
-        address = f"ws://127.0.0.1:{process.port}{BASE}/microservices/{service_id}/watcher"
-        with connect(address, compression=None), httpx.Client(base_url=process.url) as http:
-            http.get("/eureka/apps")
-            process.popen.send_signal(signal.SIGTERM)
+        service = f"{process.port}{BASE}/microservices/{service_id}"
+        watch = open_ones.enter_context(connect(f"ws://127.0.0.1:{service}/watcher", compression=None))
+        http = open_ones.enter_context(httpx.Client(base_url=process.url))
+        http.get("/eureka/apps")
+        open_ones.enter_context(http.stream("GET", "/dashboard/changes"))
+        late = open_ones.enter_context(socket.create_connection(("127.0.0.1", process.port), timeout=10))
+        late.sendall(f"{head}\r\n\r\n".encode() + body[:20])
+        _wait_until(lambda: http.get("/healthz").status_code == 200)
 
-            assert process.popen.wait(15) == 0
+        process.popen.send_signal(signal.SIGTERM)
+        with pytest.raises(ConnectionClosed):
+            watch.recv(10)
+        late.sendall(body[20:])
+
+        assert late.recv(100).split()[1] == b"204"
+        assert process.popen.wait(15) == 0
     assert "Traceback" not in process.log.read_text()
+    with running(tmp_path / "data") as process:
+        assert listed(process.url) == {"late"}

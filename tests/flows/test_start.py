@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -70,6 +73,40 @@ def test_a_file_that_is_no_registry_is_named(tmp_path: Path) -> None:
     assert str(file) in refused("--store", f"sqlite://{file}", "--listen", "127.0.0.1:0")
 
 
+def test_a_file_of_a_newer_release_is_named(tmp_path: Path) -> None:
+    """F22. What a downgrade would meet."""
+    file = tmp_path / "registry.db"
+    with running(tmp_path, "--store", f"sqlite://{file}"):
+        pass
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("PRAGMA user_version = 999")
+
+    line = refused("--store", f"sqlite://{file}", "--listen", "127.0.0.1:0")
+
+    assert str(file) in line
+    assert "newer release" in line
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Iterator[Path]:
+    """A directory in which nothing can be made; root is only stopped by a disk that takes nothing."""
+    place = tmp_path / "sealed"
+    place.mkdir(0o555)
+    if not is_root:
+        yield place
+        return
+    mount = ["mount", "-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("this root may not mount")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_directory_that_may_not_be_written_is_named(sealed: Path) -> None:
+    assert str(sealed) in refused(*on_any_port(sealed))
+    assert str(sealed) in refused(*on_any_port(sealed / "data"))
+
+
 def test_a_second_server_on_one_file_is_refused(tmp_path: Path) -> None:
     with running(tmp_path / "data"):
         line = refused(*on_any_port(tmp_path / "data"))
@@ -101,8 +138,22 @@ def test_a_mistyped_variable_is_named_with_the_right_one() -> None:
     assert "did you mean REGISTRY_FACADE_STORE" in line
 
 
-def test_a_bad_file_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        pytest.param("store = [", "Invalid value", id="no TOML"),
+        pytest.param('stroe = "memory://"', "did you mean store", id="unknown key"),
+        pytest.param("eviction_interval_s = [1]", "eviction_interval_s", id="wrong type"),
+        pytest.param("renewal_threshold = nan", "renewal_threshold", id="no number"),
+        pytest.param("listen = 8761", "listen", id="no list"),
+        pytest.param(b"\xff\xfe", "utf-8", id="not UTF-8"),
+    ],
+)
+def test_a_bad_file_is_named(tmp_path: Path, text: str | bytes, word: str) -> None:
     config = tmp_path / "facade.toml"
-    config.write_text("store = [")
+    config.write_bytes(text.encode() if isinstance(text, str) else text)
 
-    assert str(config) in refused("--config", str(config))
+    line = refused("--config", str(config))
+
+    assert str(config) in line
+    assert word in line
