@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import httpx
@@ -68,20 +69,23 @@ def _servicecenter_in_eureka(http: httpx.Client, service_id: str) -> Freshness:
     return _figures("ServiceCenter registration → Eureka application", took, misses)
 
 
-def _on_the_watch(http: httpx.Client, url: str, consumer: str, what: str, write: object) -> Freshness:
+def _on_the_watch(
+    http: httpx.Client, url: str, consumer: str, what: str, write: Callable[[httpx.Client, int], str]
+) -> Freshness:
+    """`write` returns the endpoint that the event must name."""
     took, misses = [], 0
     address = f"{url.replace('http', 'ws', 1)}/v4/default/registry/microservices/{consumer}/watcher"
     with connect(address, compression=None) as watch:
         for number in range(TRIES):
             began = time.perf_counter()
-            write(http, number)  # type: ignore[operator]
+            endpoint = write(http, number)
             try:
                 event = json.loads(watch.recv(timeout=5))
             except TimeoutError:
                 misses += 1
                 continue
             took.append(time.perf_counter() - began)
-            misses += event["action"] != "CREATE"
+            misses += event["action"] != "CREATE" or event["instance"]["endpoints"] != [endpoint]
     return _figures(what, took, misses)
 
 
@@ -104,11 +108,12 @@ def _find(http: httpx.Client, name: str, consumer: str = "") -> dict[str, list[o
     return found
 
 
-def _watched_eureka(http: httpx.Client, number: int) -> None:
-    _register_eureka(http, "FRESHNESS-WATCHED", number + 1)
+def _watched_eureka(http: httpx.Client, number: int) -> str:
+    return _register_eureka(http, "FRESHNESS-WATCHED", number + 1)
 
 
-def _register_eureka(http: httpx.Client, application: str, number: int) -> None:
+def _register_eureka(http: httpx.Client, application: str, number: int) -> str:
+    """Returns the endpoint that ServiceCenter's readers see."""
     instance = {
         "instanceId": f"{application}-{number}",
         "hostName": "10.0.0.1",
@@ -119,9 +124,12 @@ def _register_eureka(http: httpx.Client, application: str, number: int) -> None:
         "dataCenterInfo": MY_OWN,
     }
     http.post(f"/eureka/apps/{application}", json={"instance": instance}).raise_for_status()
+    return f"rest://10.0.0.1:{1024 + number}"
 
 
-def _register_servicecenter(http: httpx.Client, service_id: str, name: str) -> None:
-    instance = {"instanceId": name, "hostName": name, "endpoints": [f"rest://{name}:8080"]}
+def _register_servicecenter(http: httpx.Client, service_id: str, name: str) -> str:
+    endpoint = f"rest://{name}:8080"
+    instance = {"instanceId": name, "hostName": name, "endpoints": [endpoint]}
     path = f"/v4/default/registry/microservices/{service_id}/instances"
     http.post(path, json={"instance": instance}).raise_for_status()
+    return endpoint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import shutil
 import subprocess
@@ -11,8 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-import httpx
 
 SERVER_CORE, GENERATOR_CORE = "0", "1"
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
@@ -36,7 +35,11 @@ http {{
   keepalive_requests 100000000;
   client_body_temp_path {home}; proxy_temp_path {home}; fastcgi_temp_path {home};
   uwsgi_temp_path {home}; scgi_temp_path {home};
-  server {{ listen 127.0.0.1:{port}; location / {{ return 200; }} }}
+  server {{
+    listen 127.0.0.1:{port};
+    location / {{ return 200; }}
+    location /served/ {{ root {home}; }}
+  }}
 }}
 """
 
@@ -73,8 +76,8 @@ def _cpu_s(pid: int) -> float:
 
 @contextmanager
 def nginx(port: int, home: Path) -> Iterator[Server]:
-    """An empty 200 for everything: about what a socket costs."""
-    home.mkdir(parents=True)
+    """An empty 200 for everything: about what a socket costs. Files in `home`/served are sent as they are."""
+    (home / "served").mkdir(parents=True)
     conf = home / "nginx.conf"
     conf.write_text(NGINX.format(home=home, port=port))
     with _running("nginx", port, [_found("nginx"), "-e", str(home / "error.log"), "-c", str(conf)], home) as server:
@@ -103,26 +106,26 @@ def hello(port: int, home: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def ours(name: str, port: int, home: Path) -> Iterator[Server]:
+def ours(name: str, port: int, home: Path, *options: str) -> Iterator[Server]:
     """Our server over a SQLite file in `home`, which it may find from an earlier start."""
     home.mkdir(parents=True, exist_ok=True)
     command = [
         *(sys.executable, "-m", "facade", "serve", "--listen", f"127.0.0.1:{port}", "--data-dir", str(home)),
         *("--connections-per-address", "10000", "--log-level", "warning"),
+        *options,
     ]
-    with _running(name, port, command, home, path="/healthz") as server:
+    with _running(name, port, command, home, path="/readyz") as server:
         yield server
 
 
 @contextmanager
 def _running(name: str, port: int, command: Sequence[str], home: Path, path: str = "/") -> Iterator[Server]:
-    url = f"http://127.0.0.1:{port}"
     began = time.perf_counter()
     with (home / "output.log").open("wb") as output:
         process = subprocess.Popen(["taskset", "-c", SERVER_CORE, *command], stdout=output, stderr=output)
     try:
-        _wait_until_ready(process, url + path, home)
-        yield Server(name, url, process.pid, time.perf_counter() - began)
+        _wait_until_ready(process, port, path, home)
+        yield Server(name, f"http://127.0.0.1:{port}", process.pid, time.perf_counter() - began)
     finally:
         process.terminate()
         try:
@@ -131,15 +134,19 @@ def _running(name: str, port: int, command: Sequence[str], home: Path, path: str
             process.kill()
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], url: str, home: Path) -> None:
+def _wait_until_ready(process: subprocess.Popen[bytes], port: int, path: str, home: Path) -> None:
     give_up = time.monotonic() + 30
     while time.monotonic() < give_up and process.poll() is None:
+        asking = http.client.HTTPConnection("127.0.0.1", port, timeout=5)  # light: its own start is measured too
         try:
-            if httpx.get(url, timeout=5).status_code == 200:
+            asking.request("GET", path)
+            if asking.getresponse().status == 200:
                 return
-        except httpx.TransportError:
-            time.sleep(0.01)
-    raise SystemExit(f"{url} does not answer: {(home / 'output.log').read_text()[-500:]}")
+        except (OSError, http.client.HTTPException):
+            time.sleep(0.005)
+        finally:
+            asking.close()
+    raise SystemExit(f"port {port} does not answer: {(home / 'output.log').read_text()[-500:]}")
 
 
 def _found(program: str) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import httpx
 
 from loadtests.registrations import (
     DIRTY_MS,
@@ -19,6 +22,7 @@ from loadtests.registrations import (
 from loadtests.servers import GENERATOR_CORE
 
 CONNECTIONS = 32
+FULL = "GET /eureka/apps/"
 SAMPLE = 2_000
 """Different requests of one kind; more would only fill wrk's memory."""
 
@@ -57,23 +61,32 @@ class Work:
 
     name: str
     asked_of: str
-    """eureka or servicecenter: the protocol that the request is in."""
+    """eureka, servicecenter, or restarted: our server just started over the instances that eureka holds."""
     lines: Sequence[str]
     """METHOD PATH [BODY], one request each."""
     headers: tuple[tuple[str, str], ...] = ()
     is_counting: bool = False
+    changes: int = 0
+    """Instances that are registered anew before this is asked."""
+    status: int = 200
+    lists: int | None = None
+    """How many instances are in the answer."""
+    is_in_quick: bool = True
+
+    @property
+    def stem(self) -> str:
+        return re.sub(r"\W+", "-", self.name)
 
     def script(self, home: Path, start: int) -> Path:
-        stem = re.sub(r"\W+", "-", self.name)
-        (home / f"{stem}.txt").write_text("\n".join(self.lines) + "\n")
+        (home / f"{self.stem}.txt").write_text("\n".join(self.lines) + "\n")
         # Set one by one: a table handed to wrk.format would take the place of Host as well.
         headers = "\n".join(f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in self.headers)
         lua = (COUNTING if self.is_counting else READY) % {
-            "file": home / f"{stem}.txt",
+            "file": home / f"{self.stem}.txt",
             "headers": headers,
             "start": start,
         }
-        script = home / f"{stem}.lua"
+        script = home / f"{self.stem}.lua"
         script.write_text(lua)
         return script
 
@@ -86,6 +99,8 @@ class Sample:
     a_second: float
     errors: int
     bytes_each: float
+    generator_share: float
+    """Of its core: what wrk used."""
 
 
 def eureka_works(count: int) -> list[Work]:
@@ -99,21 +114,36 @@ def eureka_works(count: int) -> list[Work]:
         registrations.append(f"POST /eureka/apps/{info['app']} {json.dumps(changing, separators=(',', ':'))}")
     xml = [f"POST /eureka/apps/{info['app']} {_xml(info)}" for info in infos]
     as_json, gzip = ("Accept", "application/json"), ("Accept-Encoding", "gzip")
+    ask = "GET /eureka/apps/delta"
+    some = min(100, count)
     # Writes come last: a delta that holds their changes would be no quiet one.
     return [
         Work("Eureka renewal", "eureka", renewals),
-        Work("Eureka delta, quiet, gzip", "eureka", ["GET /eureka/apps/delta"], (as_json, gzip)),
-        Work("Eureka delta, quiet, plain", "eureka", ["GET /eureka/apps/delta"], (as_json,)),
-        Work("Eureka full fetch, gzip", "eureka", ["GET /eureka/apps/"], (as_json, gzip)),
-        Work("Eureka full fetch, plain", "eureka", ["GET /eureka/apps/"], (as_json,)),
+        Work("Eureka delta, quiet, gzip", "restarted", [ask], (as_json, gzip), lists=0),
+        Work("Eureka delta, quiet, plain", "restarted", [ask], (as_json,), lists=0, is_in_quick=False),
+        Work(
+            f"Eureka delta of {some}, gzip",
+            "restarted",
+            [ask],
+            (as_json, gzip),
+            changes=some,
+            lists=some,
+            is_in_quick=False,
+        ),
+        Work(f"Eureka delta of {some}, plain", "restarted", [ask], (as_json,), lists=some, is_in_quick=False),
+        Work("Eureka delta of all, gzip", "eureka", [ask], (as_json, gzip), lists=count, is_in_quick=False),
+        Work("Eureka full fetch, gzip", "eureka", [FULL], (as_json, gzip), lists=count),
+        Work("Eureka full fetch, plain", "eureka", [FULL], (as_json,), lists=count, is_in_quick=False),
         Work(
             f"Eureka application of {PER_APPLICATION}",
             "eureka",
             sorted({f"GET /eureka/apps/{info['app']}" for info in infos}),
             (as_json,),
+            lists=min(PER_APPLICATION, count),
+            is_in_quick=False,
         ),
-        Work("Eureka registration, JSON", "eureka", registrations, (("Content-Type", "application/json"),), True),
-        Work("Eureka registration, XML", "eureka", xml, (("Content-Type", "application/xml"),), True),
+        Work("Eureka registration, JSON", "eureka", registrations, (_type("json"),), is_counting=True, status=204),
+        Work("Eureka registration, XML", "eureka", xml, (_type("xml"),), is_counting=True, status=204),
     ]
 
 
@@ -124,10 +154,10 @@ def servicecenter_works(count: int, service_ids: Sequence[str], revision: str) -
     instances = [f"{base}/microservices/{service_ids[one // PER_APPLICATION]}/instances" for one in numbers]
     beats = [f"PUT {path}/{one:032x}/heartbeat" for one, path in zip(numbers, instances, strict=True)]
     finds = [
-        f"GET {base}/instances?appId=default&serviceName={service_name(one)}&version=0%252B"
+        f"GET {base}/instances?appId=default&serviceName={service_name(one)}&version=0%2B"
         for one in range(0, count, PER_APPLICATION)
     ]
-    unchanged = f"GET {base}/instances?appId=default&serviceName={service_name(0)}&version=0%252B&rev={revision}"
+    unchanged = f"GET {base}/instances?appId=default&serviceName={service_name(0)}&version=0%2B&rev={revision}"
     registrations = []
     for one, path in zip(numbers, instances, strict=True):
         document = servicecenter_instance(one)
@@ -135,10 +165,31 @@ def servicecenter_works(count: int, service_ids: Sequence[str], revision: str) -
         registrations.append(f"POST {path} {json.dumps({'instance': document}, separators=(',', ':'))}")
     return [
         Work("ServiceCenter heartbeat", "servicecenter", beats),
-        Work("ServiceCenter find, unchanged (304)", "servicecenter", [unchanged]),
-        Work(f"ServiceCenter find of {PER_APPLICATION}", "servicecenter", finds),
-        Work("ServiceCenter registration", "servicecenter", registrations, (), True),
+        Work("ServiceCenter find, unchanged (304)", "servicecenter", [unchanged], status=304),
+        Work(f"ServiceCenter find of {PER_APPLICATION}", "servicecenter", finds, lists=min(PER_APPLICATION, count)),
+        Work("ServiceCenter registration", "servicecenter", registrations, is_counting=True, is_in_quick=False),
     ]
+
+
+def check(work: Work, server: str, url: str) -> None:
+    """Asks once what is to be asked often, and reads the answer: a fast refusal is no figure."""
+    method, path, *body = work.lines[0].replace("@@", str(DIRTY_MS + 1)).split(" ", 2)
+    headers = {"Accept-Encoding": "identity"} | dict(work.headers)
+    content = body[0].encode() if body else None
+    answer = httpx.request(method, url + path, headers=headers, content=content, timeout=30)
+    if answer.status_code != work.status:
+        raise SystemExit(f"{server} answers {work.name} with {answer.status_code} {answer.text[:200]}")
+    listed = answer.content.count(b'"instanceId"')
+    if work.lists not in (None, listed):
+        raise SystemExit(f"{server} lists {listed} instances for {work.name}, not {work.lists}")
+
+
+def raw_body(work: Work, url: str) -> bytes:
+    """The bytes of the answer as they are sent, still compressed."""
+    path = work.lines[0].split(" ")[1]
+    headers = {"Accept-Encoding": "identity"} | dict(work.headers)
+    with httpx.stream("GET", url + path, headers=headers, timeout=30) as answer:
+        return b"".join(answer.iter_raw())
 
 
 def run(work: Work, url: str, seconds: int, home: Path, start: int) -> Sample:
@@ -156,6 +207,7 @@ def run(work: Work, url: str, seconds: int, home: Path, start: int) -> Sample:
         str(script),
         url,
     ]
+    before = generator_s()
     output = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=True).stdout
     requests = int(_figure(r"(\d+) requests in", output))
     errors = sum(int(number) for number in re.findall(r"Non-2xx or 3xx responses: (\d+)", output))
@@ -163,7 +215,23 @@ def run(work: Work, url: str, seconds: int, home: Path, start: int) -> Sample:
         errors += sum(int(number) for number in re.findall(r"\d+", kinds))
     size, unit = re.search(r"requests in [\d.]+\w+, ([\d.]+)(\w+) read", output).groups()  # type: ignore[union-attr]
     read = float(size) * {"B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30}[unit]
-    return Sample(requests, float(_figure(r"Requests/sec:\s+([\d.]+)", output)), errors, read / max(requests, 1))
+    return Sample(
+        requests,
+        float(_figure(r"Requests/sec:\s+([\d.]+)", output)),
+        errors,
+        read / max(requests, 1),
+        (generator_s() - before) / seconds,
+    )
+
+
+def generator_s() -> float:
+    """CPU seconds of all generators that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _type(kind: str) -> tuple[str, str]:
+    return ("Content-Type", f"application/{kind}")
 
 
 def _figure(pattern: str, text: str) -> str:
