@@ -154,6 +154,10 @@ class Settings:
         frozenset[str],
         Knob("patterns", "of those that they do not see after all", "ours: one view of all"),
     ] = frozenset()
+    keep_marks: Annotated[
+        bool,
+        Knob("yes/no", "take _eureka., _sc. and _bridge. metadata: we stand behind another registry-facade", "ours"),
+    ] = False
     sc_version: Annotated[
         str,
         Knob("version", "that /version tells ServiceCenter's clients", "Apache ServiceComb ServiceCenter's release"),

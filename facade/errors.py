@@ -7,6 +7,7 @@ FacadeError
 ├── RevisionCompacted     the history asked for is gone: read in full again
 ├── StoreUnavailable      the store did not answer; trying again may help
 │   └── StoreFull         the store has no room left: writes are refused until it has
+├── UpstreamRefused       the registry behind us does not take this record, now or later
 └── StartRefused          the server cannot start as asked; the text is for the operator
 
 A protocol room adds its own below these where its answers need to tell more cases apart.
@@ -44,6 +45,15 @@ class StoreUnavailable(FacadeError):
 
 class StoreFull(StoreUnavailable):
     """The store has no room left. Renewals go on; writes are refused until there is room again."""
+
+
+class UpstreamRefused(FacadeError):
+    """The registry behind us does not take this, and trying again will not help; the text has its own words."""
+
+    def __init__(self, text: str, code: int | None = None) -> None:
+        super().__init__(text)
+        self.code = code
+        """The error code of its protocol, where it has such a thing: 400100 in ServiceCenter's."""
 
 
 class StartRefused(FacadeError):

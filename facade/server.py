@@ -74,6 +74,7 @@ def policy_of(settings: Settings) -> Policy:
         merge=settings.merge,
         share=settings.share,
         hide=settings.hide,
+        keep_marks=settings.keep_marks,
     )
 
 

@@ -18,10 +18,7 @@ from facade.eureka.records import Action, DataCenterInfo, InstanceInfo, LeaseInf
 from facade.eureka.wire import RegistrationRefused
 from facade.registry.leases import Lease
 from facade.registry.model import DataCentre, Instance, InstanceKey, LeaseTerms, Origin, ServiceKey, Space, Status
-from facade.registry.rules import Policy, is_shared
-
-RESERVED_METADATA = ("_eureka.", "_sc.", "_bridge.")
-"""Keys by which registries tell each other of origins; taken from no ordinary client, so that nobody can forge them."""
+from facade.registry.rules import Policy, is_shared, ordinary
 
 _SERVICE_NAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9_\-.]{0,126}[a-zA-Z0-9])?")
 _NOT_IN_SERVICE_NAME = re.compile(r"[^a-zA-Z0-9_\-.]")
@@ -71,7 +68,7 @@ def to_instance(info: InstanceInfo, space: Space, policy: Policy, now_ms: int, s
         portable_id=hashlib.sha256(f"eureka\0{info.app}\0{instance_id}".encode()).hexdigest()[:32],
         host=info.host_name or "",
         endpoints=_to_endpoints(info),
-        metadata=_without_reserved(info.metadata),
+        metadata=ordinary(info.metadata, policy),
         data_centre=_to_data_centre(info),
         status=info.status,
         reported=info.status,
@@ -85,7 +82,7 @@ def to_instance(info: InstanceInfo, space: Space, policy: Policy, now_ms: int, s
 
 def with_metadata(instance: Instance, changes: dict[str, str]) -> Instance:
     """An instance with some metadata added or replaced; all else stays, also what follows from the other metadata."""
-    merged = instance.metadata | _without_reserved(changes)
+    merged = instance.metadata | changes
     if merged == instance.metadata:
         return instance
     if instance.key.origin is not Origin.EUREKA:
@@ -120,12 +117,6 @@ def _to_endpoints(info: InstanceInfo) -> tuple[str, ...]:
     if info.secure_port.is_enabled:
         return (f"rest://{host}:{info.secure_port.number}?sslEnabled=true",)
     return (f"rest://{host}:{info.port.number}",) if info.port.is_enabled else ()
-
-
-def _without_reserved(metadata: dict[str, str]) -> dict[str, str]:
-    if not any(key.startswith(RESERVED_METADATA) for key in metadata):
-        return metadata
-    return {key: value for key, value in metadata.items() if not key.startswith(RESERVED_METADATA)}
 
 
 def _to_data_centre(info: InstanceInfo) -> DataCentre | None:

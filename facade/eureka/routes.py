@@ -194,7 +194,7 @@ class EurekaFront:
     async def amend_metadata(self, ask: Ask, application: str, instance_id: str) -> Answer:
         """Each parameter is a key. The original registers the instance anew for this, so its readers see ADDED."""
         held = self._find(ask.space, application, instance_id)
-        changes = dict(ask.query)
+        changes = rules.ordinary(dict(ask.query), self.registry.policy)
         self._renew_native(held)
         await self.registry.amend(held.key, lambda it: mapping.with_metadata(it, changes), Cause.REGISTERED)
         return OK

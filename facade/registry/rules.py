@@ -19,6 +19,10 @@ CAP_FACTOR = 0.85
 Source: Netflix/eureka, AbstractInstanceRegistry.evict."""
 
 
+MARKS = ("_eureka.", "_sc.", "_bridge.")
+"""How the keys begin by which registries tell each other of origins."""
+
+
 @dataclass(frozen=True)
 class Policy:
     """What an operator may decide about the registry. Seconds unless the name says otherwise."""
@@ -42,6 +46,8 @@ class Policy:
     """Patterns of flat names that readers of the other protocol may see."""
     hide: frozenset[str] = frozenset()
     """Patterns of those among them that they may not."""
+    keep_marks: bool = False
+    """Take marked metadata as it comes: for a registry that stands behind another of ours."""
 
 
 def is_shared(application: str, policy: Policy) -> bool:
@@ -50,6 +56,13 @@ def is_shared(application: str, policy: Policy) -> bool:
     return any(fnmatchcase(name, pattern.upper()) for pattern in policy.share) and not any(
         fnmatchcase(name, pattern.upper()) for pattern in policy.hide
     )
+
+
+def ordinary(metadata: dict[str, str], policy: Policy) -> dict[str, str]:
+    """Metadata of a client, less the marks: nobody outside may forge an origin."""
+    if policy.keep_marks or not any(key.startswith(MARKS) for key in metadata):
+        return metadata
+    return {key: value for key, value in metadata.items() if not key.startswith(MARKS)}
 
 
 def keeps_held(held: Instance, candidate: Instance) -> bool:

@@ -146,7 +146,7 @@ class Directory:
             raise ServiceNotFound(detail)
         relied_on = self._faces.to_use(face.key.unversioned)
         # Without the alias: what is found by `eureka:name` are the application's instances, not this service's.
-        service = implied_service(face.key, self._registry.policy.eureka_app, self._registry.clock.now_ms())
+        service = implied_service(face.key, self._registry.policy, self._registry.clock.now_ms())
         return replace(service, alias=""), [Put(relied_on)] if relied_on is not None else []
 
     # What a consumer finds
@@ -187,7 +187,7 @@ class Directory:
             return face.service
         view = self._faces.instances(ServiceId(face.key.tenant, face.service_id))
         registered = [one.instance.registered_ms for one in view.shown] if view is not None else []
-        return implied_service(face.key, self._registry.policy.eureka_app, min(registered, default=self._since_ms))
+        return implied_service(face.key, self._registry.policy, min(registered, default=self._since_ms))
 
 
 def turn_of_services(tenant: Tenant) -> tuple[str, Tenant]:

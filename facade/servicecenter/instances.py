@@ -20,7 +20,7 @@ from facade.registry.store import Put, Write
 from facade.servicecenter import validation, wire
 from facade.servicecenter.directory import Directory, turn_of_services
 from facade.servicecenter.exchange import LARGE_BODY, OK, SMALL_BODY, Answer, Ask, found
-from facade.servicecenter.mapping import flat_name, to_instance, to_metadata, to_status
+from facade.servicecenter.mapping import to_instance, to_status
 from facade.servicecenter.records import (
     HeartbeatSetElement,
     HeartbeatSetRequest,
@@ -57,8 +57,8 @@ class Instances:
         validation.check_instance(document)
         service = await self._registered(service_id)
         instance_id = document.instance_id or uuid.uuid4().hex
-        application = flat_name(service.name, self._registry.policy.plain_apps)
-        held = await self._registry.register(to_instance(document, service, instance_id, application, address))
+        policy = self._registry.policy
+        held = await self._registry.register(to_instance(document, service, instance_id, policy, address))
         if self._catalogue.service(service_id) is None:
             # The service was deleted while the store was writing: nobody could ever find what is left.
             await self._registry.cancel(held.key)
@@ -117,7 +117,8 @@ class Instances:
     async def set_properties(self, ask: Ask) -> Answer:
         """Replace all properties. Clients send the whole instance; what else it says does not count."""
         service_id, instance_id = ask.ids
-        properties = to_metadata(_decode(UpdateInstancePropsRequest, await ask.body(SMALL_BODY)).properties)
+        stated = _decode(UpdateInstancePropsRequest, await ask.body(SMALL_BODY)).properties
+        properties = rules.ordinary(stated, self._registry.policy)
         key = self._key(ask.tenant, service_id, instance_id, _GONE, "UpdateInstancePropsRequest")
         await self._registry.amend(
             key, lambda held: held if held.metadata == properties else replace(held, metadata=properties)

@@ -24,6 +24,7 @@ from facade.registry.model import (
     Status,
     Tenant,
 )
+from facade.registry.rules import Policy, ordinary
 from facade.servicecenter.records import (
     DataCenterInfo,
     FrameWork,
@@ -32,9 +33,6 @@ from facade.servicecenter.records import (
     MicroServiceInstance,
     MicroServiceKey,
 )
-
-RESERVED = ("_eureka.", "_sc.", "_bridge.")
-"""Keys by which we tell one protocol's facts in the other. Nobody else may: they are left out on the way in."""
 
 MIN_INTERVAL_S = 5
 MIN_TIMES = 3
@@ -55,9 +53,13 @@ _ALLOW_CROSS_APP = "allowCrossApp"
 
 
 def to_instance(
-    document: MicroServiceInstance, service: Microservice, instance_id: str, application: str, source_address: str = ""
+    document: MicroServiceInstance,
+    service: Microservice,
+    instance_id: str,
+    policy: Policy,
+    source_address: str = "",
 ) -> Instance:
-    """The record of an instance of this microservice; `application` is the flat name that others list it under."""
+    """The record of an instance of this microservice."""
     check = adjusted(document.health_check)
     interval_ms = check.interval * 1000
     lasts_ms = min(interval_ms * (check.times + 1), LONGEST_LEASE_MS)
@@ -65,12 +67,12 @@ def to_instance(
     centre = document.data_center_info
     return Instance(
         key=InstanceKey(Origin.SERVICECENTER, service.name.space, service.key.service_id, instance_id),
-        application=application,
+        application=flat_name(service.name, policy.plain_apps),
         service=service.name,
         portable_id=instance_id,
         host=document.host_name,
         endpoints=document.endpoints,
-        metadata=to_metadata(document.properties),
+        metadata=ordinary(document.properties, policy),
         data_centre=DataCentre(centre.name, centre.region, centre.available_zone) if centre else None,
         status=status,
         reported=status,
@@ -134,10 +136,6 @@ def from_status(status: Status) -> str:
     return _STATUS_OUT.get(status, status.value)
 
 
-def to_metadata(properties: dict[str, str]) -> dict[str, str]:
-    return {name: value for name, value in properties.items() if not name.startswith(RESERVED)}
-
-
 def seconds(at_ms: int) -> str:
     return str(at_ms // 1000)
 
@@ -170,14 +168,16 @@ def to_key(document: MicroService, tenant: Tenant) -> ServiceKey:
     )
 
 
-def to_service(document: MicroService, tenant: Tenant, tags: dict[str, str], now_ms: int) -> Microservice:
+def to_service(
+    document: MicroService, tenant: Tenant, tags: dict[str, str], now_ms: int, policy: Policy
+) -> Microservice:
     """The record of a new microservice, with the original's defaults."""
     key = to_key(document, tenant)
     return Microservice(
         key=ServiceId(tenant, document.service_id or key.derived_id),
         name=key,
         alias=document.alias,
-        properties=to_metadata(document.properties),
+        properties=ordinary(document.properties, policy),
         tags=tags,
         schemas=document.schemas,
         registered_ms=now_ms,
@@ -216,7 +216,7 @@ def from_service(service: Microservice) -> MicroService:
 _native_services = msgspec.json.Decoder(MicroService)
 
 
-def implied_service(key: ServiceKey, eureka_app: str, since_ms: int) -> Microservice:
+def implied_service(key: ServiceKey, policy: Policy, since_ms: int) -> Microservice:
     """The microservice that an application with a flat name implies under one of its faces. Nobody registered it."""
     return to_service(
         MicroService(
@@ -224,7 +224,7 @@ def implied_service(key: ServiceKey, eureka_app: str, since_ms: int) -> Microser
             service_name=key.name,
             version=key.version,
             environment=key.environment,
-            alias=f"{eureka_app}:{key.name}",
+            alias=f"{policy.eureka_app}:{key.name}",
             properties={_ALLOW_CROSS_APP: "true"},
             register_by="PLATFORM",
             framework=FrameWork(name="eureka", version=key.version),
@@ -232,6 +232,7 @@ def implied_service(key: ServiceKey, eureka_app: str, since_ms: int) -> Microser
         key.tenant,
         {},
         since_ms,
+        policy,
     )
 
 
@@ -268,11 +269,11 @@ def own_service(version: str, since_ms: int) -> Microservice:
         alias=OWN_NAME,
         properties={_ALLOW_CROSS_APP: "true"},
     )
-    return to_service(document, OWN_KEY.tenant, {}, since_ms)
+    return to_service(document, OWN_KEY.tenant, {}, since_ms, Policy())
 
 
 def own_instance(service: Microservice, endpoints: tuple[str, ...], host: str, since_ms: int) -> Instance:
     document = MicroServiceInstance(endpoints=endpoints, host_name=host)
     instance_id = hashlib.sha256("\0".join((OWN_NAME, *endpoints)).encode()).hexdigest()[:32]
-    instance = to_instance(document, service, instance_id, OWN_NAME)
+    instance = to_instance(document, service, instance_id, Policy())
     return msgspec.structs.replace(instance, registered_ms=since_ms, updated_ms=since_ms)

@@ -20,12 +20,13 @@ from facade.registry.model import (
     ServiceName,
 )
 from facade.registry.registry import Registry
+from facade.registry.rules import ordinary
 from facade.registry.store import Put, Remove, Write
 from facade.servicecenter import validation, wire
 from facade.servicecenter.directory import Directory, turn_of_services
 from facade.servicecenter.exchange import LARGE_BODY, OK, SMALL_BODY, Answer, Ask, found
 from facade.servicecenter.instances import Instances
-from facade.servicecenter.mapping import from_service, to_metadata, to_service
+from facade.servicecenter.mapping import from_service, to_service
 from facade.servicecenter.records import (
     AddServiceTagsRequest,
     CreateServiceRequest,
@@ -99,7 +100,7 @@ class Services:
         if document is None:
             raise MalformedDocument("Request body is empty")
         validation.check_service(document)
-        wanted = to_service(document, ask.tenant, {}, self._registry.clock.now_ms())
+        wanted = to_service(document, ask.tenant, {}, self._registry.clock.now_ms(), self._registry.policy)
         held = self._held_at(wanted.name, document.service_id)
         if held is None:
             await self._registry.transact(
@@ -171,10 +172,11 @@ class Services:
         (service_id,) = ask.ids
         validation.check("UpdateServicePropsRequest.ServiceId", service_id, validation.REQUIRED_ID)
         properties = wire.decode(UpdateServicePropsRequest, await ask.body(SMALL_BODY)).properties
+        properties = ordinary(properties, self._registry.policy)
         now_ms = self._registry.clock.now_ms()
         await self._change(
             ServiceId(ask.tenant, service_id),
-            lambda service: replace(service, properties=to_metadata(properties), updated_ms=now_ms),
+            lambda service: replace(service, properties=properties, updated_ms=now_ms),
         )
         return OK
 

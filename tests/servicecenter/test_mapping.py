@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from facade.registry.model import DataCentre, LeaseTerms, ServiceKey, Status, Tenant
+from facade.registry.rules import Policy
 from facade.servicecenter import mapping
 from facade.servicecenter.records import (
     DataCenterInfo,
@@ -47,7 +48,7 @@ INSTANCES = st.builds(
 def test_an_instance_born_here_comes_back_as_it_was_registered(document: MicroServiceInstance) -> None:
     orders = service()
 
-    instance = mapping.to_instance(document, orders, "i1", "ORDERS")
+    instance = mapping.to_instance(document, orders, "i1", Policy())
 
     shown = mapping.from_instance(instance, orders.key.service_id, "1.0.0")
     stamped = {"instance_id": "i1", "service_id": orders.key.service_id, "version": "1.0.0"}
@@ -78,7 +79,7 @@ def test_a_lease_lasts_its_interval_once_more_than_it_may_be_missed(
 ) -> None:
     document = MicroServiceInstance(host_name="h", health_check=stated)
 
-    instance = mapping.to_instance(document, service(), "i1", "ORDERS")
+    instance = mapping.to_instance(document, service(), "i1", Policy())
 
     assert mapping.from_instance(instance, "s", "1").health_check == (kept or stated)
     assert (instance.lease.first_ms, instance.lease.renewed_ms) == (lasts_s * 1000, lasts_s * 1000)
@@ -87,7 +88,7 @@ def test_a_lease_lasts_its_interval_once_more_than_it_may_be_missed(
 def test_the_longest_lease_still_fits_a_store() -> None:
     most = HealthCheck(mode="push", interval=2**31 - 1, times=2**31 - 1)
 
-    lease = mapping.to_instance(MicroServiceInstance(host_name="h", health_check=most), service(), "i", "A").lease
+    lease = mapping.to_instance(MicroServiceInstance(host_name="h", health_check=most), service(), "i", Policy()).lease
 
     assert lease.first_ms < 2**63
 
@@ -95,7 +96,7 @@ def test_the_longest_lease_still_fits_a_store() -> None:
 def test_marks_of_our_own_are_not_taken_from_clients() -> None:
     document = MicroServiceInstance(host_name="h", properties={"_eureka.app": "X", "_sc.appId": "Y", "zone": "z"})
 
-    assert mapping.to_instance(document, service(), "i", "A").metadata == {"zone": "z"}
+    assert mapping.to_instance(document, service(), "i", Policy()).metadata == {"zone": "z"}
 
 
 def test_an_instance_with_a_flat_name_shows_its_metadata_and_what_has_no_other_place() -> None:
@@ -188,7 +189,7 @@ SERVICES: list[Any] = [
 
 @pytest.mark.parametrize("document", SERVICES, ids=["least", "most"])
 def test_a_service_comes_back_as_it_was_created(document: MicroService) -> None:
-    stored = mapping.to_service(document, TENANT, {}, 1_700_000_000_000)
+    stored = mapping.to_service(document, TENANT, {}, 1_700_000_000_000, Policy())
 
     defaults = {"app_id": "default", "version": "0.0.1", "level": "BACK", "status": "UP"}
     stated = {name: getattr(document, name) or value for name, value in defaults.items()}
@@ -207,13 +208,13 @@ def test_ids_are_those_of_a_real_servicecenter(environment: str, version: str, s
     """The vectors of the protocol file, measured on v2.2.0."""
     document = MicroService(service_name="calculator", environment=environment, version=version)
 
-    assert mapping.to_service(document, TENANT, {}, 0).key.service_id == service_id
+    assert mapping.to_service(document, TENANT, {}, 0, Policy()).key.service_id == service_id
 
 
 def test_a_face_implies_a_service_that_every_app_may_use() -> None:
     key = ServiceKey("default", "default", "", "eureka", "account-server", "0.0.1")
 
-    implied = mapping.from_service(mapping.implied_service(key, "eureka", 1_700_000_000_000))
+    implied = mapping.from_service(mapping.implied_service(key, Policy(), 1_700_000_000_000))
 
     assert implied == MicroService(
         service_id="80784229255ec96d90353e3c041bdf3586fdbbae",
