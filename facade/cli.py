@@ -1,7 +1,8 @@
 """The command line: read the settings, run the server.
 
-Exit codes: 0 done, also when told to stop · 1 `health` found the server not well · 2 it cannot be done as asked, and
-one line on stderr says why. What takes long to import is imported where it is used, so that each command answers soon.
+Exit codes: 0 done, also a server told to stop · 1 `health` found the server not well, or a tool has something to tell ·
+2 it cannot be done as asked, and one line on stderr says why · 130 a tool was interrupted. What takes long to import is
+imported where it is used, so that each command answers soon.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     import asyncio
 
 HEALTH_WITHIN_S = 3.0
+INTERRUPTED = 130
 
 app = typer.Typer(
     name="registry-facade",
@@ -66,15 +69,20 @@ def _flag(name: str) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=kind | None)
 
 
-def takes_settings(command: Callable[[Loaded], None]) -> Callable[..., None]:
-    """Give a command --config and one flag for each knob, and call it with what all sources say together."""
+def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command --config and one flag for each knob, and call it with what all sources say together.
+
+    What it takes beside that stands after `loaded` in its own signature.
+    """
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
 
     @functools.wraps(command)
-    def run(config: Path | None, **flags: object) -> None:
-        command(load({name: value for name, value in flags.items() if value not in (None, [])}, config))
+    def run(config: Path | None, **stated: object) -> None:
+        beside = {parameter.name: stated.pop(parameter.name) for parameter in own}
+        command(load({name: value for name, value in stated.items() if value not in (None, [])}, config), **beside)
 
     # typer reads a command's flags from its signature.
-    flags = [_config_flag(), *map(_flag, KNOBS)]
+    flags = [*own, _config_flag(), *map(_flag, KNOBS)]
     run.__signature__ = inspect.Signature(flags)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in flags}
     return run
@@ -116,9 +124,9 @@ def show(loaded: Loaded) -> None:
 def check(loaded: Loaded) -> None:
     """Say whether the settings are good, without starting or opening anything."""
     from facade.clock import SystemClock
-    from facade.stores.urls import open_store
+    from facade.server import store_of
 
-    open_store(loaded.settings.store, loaded.settings.data_dir, SystemClock())
+    store_of(loaded.settings, SystemClock())
     stated = sum(not origin.startswith("default") for origin in loaded.origins.values())
     print(f"The settings are good: {stated} stated, {len(KNOBS) - stated} left at their defaults.")
 
@@ -131,7 +139,7 @@ def health(
     # Asked every few seconds, so without httpx: it takes ten times as long to import.
     import urllib.request
 
-    asked = f"{(url or _own_url()).rstrip('/')}/healthz"
+    asked = f"{(url or _url_here(load().settings.listen[0])).rstrip('/')}/healthz"
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with direct.open(asked, timeout=HEALTH_WITHIN_S) as answer:
@@ -139,6 +147,70 @@ def health(
     except (OSError, ValueError) as error:  # also any status but 2xx
         print(f"registry-facade: {asked}: {getattr(error, 'reason', error)}", file=sys.stderr)
         sys.exit(1)
+
+
+_PLACE = "http://HOST:8761/eureka, servicecenter+http://HOST:30100, http://HOST:PORT of ours, or a dump file"
+_AS_JSON = typer.Option(False, "--json", help="one JSON document instead of lines for people")
+
+
+@app.command()
+@takes_settings
+def doctor(
+    loaded: Loaded,
+    urls: list[str] = typer.Argument(None, metavar="URL", help="to look at beside the registries behind us"),  # noqa: B008
+    is_json: bool = _AS_JSON,
+) -> None:
+    """Look at the registries behind us: do they answer, do clocks agree, what would not fit, who else is there.
+
+    Exit code 0: no problem · 1: a problem was found · 2: none of them can be asked.
+    """
+    commands = _tools()
+    from facade.inspection import places
+    from facade.server import policy_of
+    from facade.stores.urls import upstreams
+
+    settings = loaded.settings
+    found = [*map(places.of_upstream, upstreams(settings.store)), *map(places.parse, urls or ())]
+    own_urls = [_url_here(address) for address in settings.listen]
+    sys.exit(commands.doctor(found, policy_of(settings), cluster=settings.cluster, own_urls=own_urls, is_json=is_json))
+
+
+@app.command()
+def diff(
+    a: str = typer.Argument(help=_PLACE),
+    b: str = typer.Argument(help="likewise"),
+    is_json: bool = _AS_JSON,
+) -> None:
+    """Print what two registries tell differently. Exit code 0: nothing · 1: something · 2: one cannot be asked."""
+    commands = _tools()
+    from facade.server import policy_of
+
+    sys.exit(commands.diff(a, b, policy_of(load().settings), is_json=is_json))
+
+
+@app.command()
+def dump(
+    place: str = typer.Argument(help=_PLACE),
+    out: Path = typer.Option(None, metavar="FILE", help="to write, whole or not at all (default: standard output)"),  # noqa: B008
+) -> None:
+    """Write all that a registry holds, one JSON document a line."""
+    sys.exit(_tools().dump(place, out))
+
+
+@app.command()
+def restore(
+    file: Path = typer.Argument(help="that `dump` has written"),  # noqa: B008
+    place: str = typer.Argument(help="a server, named as for `dump`"),
+    is_dry: bool = typer.Option(False, "--dry-run", help="ask what is there, and change nothing"),
+) -> None:
+    """Register what a dump holds and a registry does not. What is there already stays as it is.
+
+    Exit code 0: all is there now · 1: the registry refused some of it · 2: it cannot be done.
+    """
+    commands = _tools()
+    from facade.server import policy_of
+
+    sys.exit(commands.restore(file, place, policy_of(load().settings), is_dry=is_dry))
 
 
 @app.command()
@@ -156,11 +228,19 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def _own_url() -> str:
-    """Where a server with these settings can be asked from this machine."""
-    host, port = load().settings.listen[0]
+def _tools() -> ModuleType:
+    """The operator's tools. Work that was cut short is not done, so its exit code is not 0, as that of a server is."""
+    for told_to_stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(told_to_stop, lambda *_: sys.exit(INTERRUPTED))
+    from facade.inspection import commands
+
+    return commands
+
+
+def _url_here(address: Address) -> str:
+    """Where a server that listens there can be asked from this machine."""
     anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
-    return f"http://{Address(anywhere.get(host, host), port)}"
+    return f"http://{address._replace(host=anywhere.get(address.host, address.host))}"
 
 
 def _end_quietly(_signal: int, _frame: object) -> None:

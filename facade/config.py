@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -84,9 +85,30 @@ class Settings:
     """How this server is to run. Built directly it knows defaults only; `load` asks all sources."""
 
     store: Annotated[
+        tuple[str, ...],
+        Knob(
+            "URL",
+            "where registrations live: sqlite:///[FILE], memory://, servicecenter+http://HOST:30100 or eureka+http://"
+            "HOST:8761/eureka; the last two also together",
+            "one node, no set-up",
+        ),
+    ] = ("sqlite:///",)
+    when_upstream_fails: Annotated[
+        Literal["available", "strict"],
+        Knob(
+            "policy", "for writes while a registry behind us is away: let them wait, or refuse them", "as Eureka does"
+        ),
+    ] = "available"
+    publish: Annotated[
+        bool,
+        Knob(
+            "yes/no", "copy each of two registries behind us into the other, for clients that ask it directly", "ours"
+        ),
+    ] = False
+    cluster: Annotated[
         str,
-        Knob("URL", "where registrations live; sqlite:/// alone is a file in data_dir", "one node, no set-up"),
-    ] = "sqlite:///"
+        Knob("name", "of this bridge, the same on each of its nodes; copies carry it", "ours"),
+    ] = "registry-facade"
     listen: Annotated[
         tuple[Address, ...],
         Knob("HOST:PORT", "where to listen; each address serves everything", "the ports of the originals, on loopback"),
@@ -239,7 +261,7 @@ def shown(value: object) -> str:
         case frozenset():
             return ",".join(sorted(value))
         case tuple() | list() if not isinstance(value, Address):
-            return ",".join(map(str, value))
+            return ",".join(map(shown, value))
         case str() if "://" in value and "@" in value:
             userinfo, at, rest = urlsplit(value).netloc.rpartition("@")
             return value.replace(userinfo + at, f"{userinfo.partition(':')[0]}:***{at}", 1) if rest else value
@@ -288,6 +310,8 @@ def _checked(name: str, value: object, origin: str) -> object:
 
     try:
         read: object = _split(value) if is_list(name) else value
+        if name == "store":
+            read = _split(value, _BETWEEN_URLS)
         if name == "listen":
             read = [Address.parse(part) for part in _split(value)]
         checked: object = TypeAdapter(_TYPES[name]).validate_python(read)
@@ -300,12 +324,16 @@ def _checked(name: str, value: object, origin: str) -> object:
     return checked
 
 
-def _split(value: object) -> list[str]:
+_BETWEEN_URLS = re.compile(r",(?=\s*[a-z][a-z0-9+.-]*://)")
+"""A comma inside a URL stands between the addresses of one registry."""
+
+
+def _split(value: object, between: re.Pattern[str] = re.compile(",")) -> list[str]:
     match value:
         case str():
-            return [part.strip() for part in value.split(",") if part.strip()]
+            return [part.strip() for part in between.split(value) if part.strip()]
         case list() | tuple():
-            return [part for text in value for part in _split(text)]
+            return [part for text in value for part in _split(text, between)]
     raise ValueError("it should be a list of texts")
 
 

@@ -103,16 +103,18 @@ class Outbound:
         headers: Mapping[str, str] | None = None,
         content: bytes | None = None,
         stick_to: str = "",
+        base: str | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> _Read:
         """The first answer below 500 that `read` understands, of any server. Raises StoreUnavailable.
 
         `path` follows the base URL and is quoted already. `read` raises MalformedDocument for what no such server says.
         Calls with the same `stick_to` go to the same server while it is well; without, all go to the first that is. A
-        call may reach two servers: it has to be one that can.
+        call may reach two servers: it has to be one that can. With `base`, only that server is asked.
         """
         async with self._in_flight:
-            for server in self._in_order(stick_to):
+            servers = self._in_order(stick_to) if base is None else [self._named(base)]
+            for server in servers:
                 if not server.takes_calls:
                     continue
                 try:
@@ -122,12 +124,15 @@ class Outbound:
                 else:
                     server.note_success()
                     return answer
-        raise StoreUnavailable("; ".join(server.trouble for server in self._servers))
+        raise StoreUnavailable("; ".join(server.trouble for server in servers))
 
     async def close(self) -> None:
         await self._client.aclose()
 
-    def _in_order(self, stick_to: str) -> Iterable[_Server]:
+    def _named(self, base: str) -> _Server:
+        return next(server for server in self._servers if server.base == base)
+
+    def _in_order(self, stick_to: str) -> Sequence[_Server]:
         first = crc32(stick_to.encode()) % len(self._servers) if stick_to else 0
         return self._servers[first:] + self._servers[:first]
 

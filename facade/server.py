@@ -17,23 +17,27 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from facade.clock import SystemClock
+from facade.clock import Clock, SystemClock
 from facade.config import Address, Settings
 from facade.console import announce, reachable, warn_if_open
 from facade.dashboard.routes import Dashboard
 from facade.doorway import Limits, doorway
 from facade.errors import StartRefused
-from facade.eureka.routes import EurekaFront, EurekaOptions
+from facade.eureka.routes import EurekaFront, EurekaOptions, Hear
 from facade.registry.registry import Registry
 from facade.registry.rules import Policy
+from facade.registry.store import Store
 from facade.servicecenter.routes import ServiceCenterFront, ServiceCenterOptions
-from facade.stores.urls import open_store
+from facade.stores.opening import Behind, hear_of, open_store
 
 EUREKA_PATHS = ("eureka", "t")
 SERVICECENTER_PATHS = ("v4", "registry", "health", "version")
 """First segments of the paths that each front answers."""
+
+DATA_AGE = b"X-Registry-Data-Age"
+"""Seconds; only on answers that may be old, because the registry behind us is away or in doubt."""
 
 BACKLOG = 2048
 OTHER_FILES = 64
@@ -51,15 +55,24 @@ async def serve(settings: Settings) -> None:
     sockets = [_listening(address) for address in settings.listen]
     try:
         clock = SystemClock()
-        registry = Registry(open_store(settings.store, settings.data_dir, clock), clock, policy_of(settings))
+        store = store_of(settings, clock)
+        registry = Registry(store, clock, policy_of(settings))
         await registry.open()
         try:
-            await _serve_registry(registry, settings, sockets)
+            await _serve_registry(registry, settings, sockets, hear_of(store))
         finally:
             await registry.close()
     finally:
         for listening in sockets:
             listening.close()
+
+
+def store_of(settings: Settings, clock: Clock) -> Store:
+    """Raises StartRefused."""
+    behind = Behind(
+        is_strict=settings.when_upstream_fails == "strict", publish=settings.publish, cluster=settings.cluster
+    )
+    return open_store(settings.store, settings.data_dir, clock, policy_of(settings), behind)
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -79,10 +92,17 @@ def policy_of(settings: Settings) -> Policy:
 
 
 def application(
-    registry: Registry, settings: Settings, listening: Sequence[Address], stopping: asyncio.Event | None = None
+    registry: Registry,
+    settings: Settings,
+    listening: Sequence[Address],
+    stopping: asyncio.Event | None = None,
+    hear: Hear | None = None,
 ) -> ASGIApp:
-    """The whole product as one ASGI application, over an open registry. `stopping` ends answers that have no end."""
-    eureka = EurekaFront(registry, _eureka_options(settings))
+    """The whole product as one ASGI application, over an open registry.
+
+    `stopping` ends answers that have no end; `hear` is told what Eureka servers behind us say as our peers.
+    """
+    eureka = EurekaFront(registry, _eureka_options(settings), hear)
     servicecenter = ServiceCenterFront(registry, _servicecenter_options(settings, listening))
     # What nobody knows is refused in the words of ServiceCenter's router.
     pages = Starlette(routes=[*Dashboard(registry, stopping).routes(), Mount("/", app=servicecenter)])
@@ -92,9 +112,23 @@ def application(
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         # By the first segment: a route table costs renewals and polls, which outnumber all else, twice their own work.
         first = scope["path"][1:].partition("/")[0]
+        if scope.get("method") != "PUT" and (age_s := registry.data_age_s):  # renewals are never old
+            send = _with_age(send, age_s)
         await fronts.get(first, pages)(scope, receive, send)
 
     return answer
+
+
+def _with_age(send: Send, age_s: float) -> Send:
+    """Say on an answer how old its data may be."""
+    header = (DATA_AGE, b"%d" % max(1, round(age_s)))
+
+    async def told(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], header]
+        await send(message)
+
+    return told
 
 
 def _eureka_options(settings: Settings) -> EurekaOptions:
@@ -111,12 +145,14 @@ def _servicecenter_options(settings: Settings, listening: Sequence[Address]) -> 
     return ServiceCenterOptions(version=settings.sc_version, endpoints=endpoints, list_virtual=settings.list_virtual)
 
 
-async def _serve_registry(registry: Registry, settings: Settings, sockets: Sequence[socket.socket]) -> None:
+async def _serve_registry(
+    registry: Registry, settings: Settings, sockets: Sequence[socket.socket], hear: Hear | None
+) -> None:
     addresses = [Address(*listening.getsockname()[:2]) for listening in sockets]
     stopping = asyncio.Event()
     server = _Server(
         uvicorn.Config(
-            application(registry, settings, addresses, stopping),
+            application(registry, settings, addresses, stopping, hear),
             http=doorway(_limits(settings)),
             ws="websockets-sansio",
             ws_per_message_deflate=False,

@@ -23,7 +23,7 @@ import asyncio, sys, types
 
 async def serve(settings):
     try:
-        print(settings.store, *settings.listen, flush=True)
+        print(*settings.store, *settings.listen, flush=True)
         await asyncio.sleep(3600)
     finally:
         await asyncio.sleep(0)
@@ -85,7 +85,8 @@ def test_config_show_prints_value_unit_and_origin_of_each_setting_on_a_line(envi
 
 
 def test_config_show_never_shows_a_password(environment: dict[str, str]) -> None:
-    assert "secret" not in run(environment, "config", "show", "--store", "redis://jack:secret@host").stdout
+    urls = ("--store", "redis://jack:secret@host", "--store", "eureka+http://jack:secret@host/eureka,other")
+    assert "secret" not in run(environment, "config", "show", *urls).stdout
 
 
 def test_config_check_says_that_good_settings_are_good(environment: dict[str, str]) -> None:

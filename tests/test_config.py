@@ -35,7 +35,7 @@ def test_what_nobody_states_is_at_its_default(monkeypatch: pytest.MonkeyPatch) -
 
     assert settings == Settings()
     assert settings.listen == (Address("127.0.0.1", 8761), Address("127.0.0.1", 30100), Address("127.0.0.1", 30103))
-    assert (settings.store, settings.data_dir) == ("sqlite:///", Path("/home/jack/.local/state/registry-facade"))
+    assert (settings.store, settings.data_dir) == (("sqlite:///",), Path("/home/jack/.local/state/registry-facade"))
     assert origins["protection_limit_s"] == "default: ours; Netflix's never ends"
 
 
@@ -60,6 +60,12 @@ def test_a_flag_wins_over_a_variable_over_the_file_over_the_default(
     [
         ("listen", "127.0.0.1:8761, [::1]:30100", (Address("127.0.0.1", 8761), Address("::1", 30100))),
         ("listen", "registry.example:0", (Address("registry.example", 0),)),
+        ("store", "memory://", ("memory://",)),
+        (
+            "store",
+            "servicecenter+http://a:30100,localhost:30100, eureka+http://b:8761/eureka,c:8761/eureka",
+            ("servicecenter+http://a:30100,localhost:30100", "eureka+http://b:8761/eureka,c:8761/eureka"),
+        ),
         ("merge", "orders,stock", frozenset({"orders", "stock"})),
         ("self_preservation", "false", False),
         ("exact_leases", "1", True),

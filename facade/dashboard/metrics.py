@@ -55,6 +55,9 @@ class Figures(Collector):
         yield GaugeMetricFamily("registry_revision", "Number of the last visible change.", registry.revision)
         yield GaugeMetricFamily("registry_store_writable", "1 when the store takes writes.", int(health.is_writable))
         yield GaugeMetricFamily("registry_data_age_seconds", "How old answers may be.", health.data_age_s)
+        yield GaugeMetricFamily("registry_waiting_writes", "Waiting for a registry behind us.", health.waiting)
+        yield GaugeMetricFamily("registry_parked_instances", "Not taken by a registry behind us.", health.parked)
+        yield GaugeMetricFamily("registry_doubted_records", "Gone behind us, and not believed.", health.doubted)
 
     def _count(self, change: Change) -> None:
         if isinstance(change.record, Instance):

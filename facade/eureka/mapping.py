@@ -143,6 +143,8 @@ def _to_native(info: InstanceInfo, instance_id: str) -> bytes:
         app="",
         status=Status.UP,
         overridden_status=Status.UNKNOWN,
+        port=_default_if_equal(info.port, _DEFAULTS.port),
+        secure_port=_default_if_equal(info.secure_port, _DEFAULTS.secure_port),
         data_center_info=data_center,
         lease_info=LeaseInfo(),
         metadata={},
@@ -151,6 +153,14 @@ def _to_native(info: InstanceInfo, instance_id: str) -> bytes:
         action=Action.ADDED,
     )
     return _encode(rest)
+
+
+_DEFAULTS = InstanceInfo()
+
+
+def _default_if_equal(port: Port, default: Port) -> Port:
+    """The very default is left out of the bytes; an equal one would stand there, and the bytes differ for nothing."""
+    return default if port == default else port
 
 
 # The registry's record -> Eureka's document

@@ -56,13 +56,16 @@ class EurekaOptions:
 
 Handler = Callable[..., Awaitable[Answer]]
 Methods = dict[str, Handler]
+Hear = Callable[[BatchItem], BatchResult]
 
 
 class EurekaFront:
     """Made over an open registry: it remembers whether that was empty, and follows it from then on."""
 
-    def __init__(self, registry: Registry, options: EurekaOptions | None = None) -> None:
+    def __init__(self, registry: Registry, options: EurekaOptions | None = None, hear: Hear | None = None) -> None:
+        """`hear` is told what peers say, in place of the registry, where the peers are what stands behind us."""
         self.registry = registry
+        self._hear = hear
         self.options = options or EurekaOptions()
         self._documents = Documents(registry, self.options.delta_window_s)
         self._opened_s = registry.clock.monotonic_s()
@@ -138,9 +141,9 @@ class EurekaFront:
         Source: Netflix/eureka, InstanceResource.renewLease and validateDirtyTimestamp.
         """
         held = self.registry.catalogue.instance(key)
-        if held is None or held.status is Status.UNKNOWN:
+        if held is not None and held.status is Status.UNKNOWN:
             return BatchResult(404)
-        self.registry.renew(key)
+        held = self.registry.renew(key)
         if dirty_ms is None or dirty_ms == held.dirty_ms or not self.options.sync_when_timestamp_differs:
             return BatchResult(200)
         if dirty_ms > held.dirty_ms:
@@ -231,6 +234,8 @@ class EurekaFront:
         return Answer(200, found.body, found.content_type, GZIPPED if found.is_gzipped else ())
 
     def _is_gated(self) -> bool:
+        if not self.registry.has_data:
+            return True
         return self._began_empty and self.registry.clock.monotonic_s() - self._opened_s < self.options.read_gate_s
 
     async def instance(self, ask: Ask, application: str, instance_id: str) -> Answer:
@@ -275,7 +280,10 @@ class EurekaFront:
         for item in items:
             if item.action is not None and item.action not in _ACTIONS:
                 raise MalformedDocument(f"action: {item.action[:60]!r} is none of {', '.join(_ACTIONS)}")
-        results = [await self._apply(ask, item) for item in items]
+        if self._hear is not None:
+            results = [self._hear(item) for item in items]
+        else:
+            results = [await self._apply(ask, item) for item in items]
         return Answer(200, wire_json.encode_batch_results(results), Format.JSON)
 
     async def _apply(self, ask: Ask, item: BatchItem) -> BatchResult:

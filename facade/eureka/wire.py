@@ -10,7 +10,14 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
-from facade.errors import FacadeError, InstanceNotFound, MalformedDocument, StoreFull, StoreUnavailable
+from facade.errors import (
+    FacadeError,
+    InstanceNotFound,
+    MalformedDocument,
+    StoreFull,
+    StoreUnavailable,
+    UpstreamRefused,
+)
 from facade.eureka import wire_json, wire_xml
 from facade.eureka.records import InstanceInfo
 
@@ -277,7 +284,7 @@ def encode_refusal(error: FacadeError, *, is_xml: bool = False) -> Refusal:
     Bodies are empty but for 400s: Netflix's clients try to read the body of a 404 on their renewal, fail,
     and never register again.
     """
-    if isinstance(error, RegistrationRefused):
+    if isinstance(error, RegistrationRefused | UpstreamRefused):
         return Refusal(400, str(error).encode(), "text/plain")
     if isinstance(error, MalformedDocument):
         return _unparsable(str(error), is_xml=is_xml)

@@ -18,6 +18,7 @@ from facade.errors import MalformedDocument
 from facade.eureka.records import (
     TEXT_FIELDS,
     WIRE_STATUSES,
+    Action,
     BatchItem,
     BatchResult,
     DataCenterInfo,
@@ -70,6 +71,22 @@ def decode_batch(body: bytes) -> list[BatchItem]:
     raise MalformedDocument("")
 
 
+def decode_listed(text: bytes) -> InstanceInfo:
+    """Read one instance as a server lists it: with its lease, its action, the moment of its last change."""
+    match _parse(text):
+        case dict() as document:
+            return _to_instance(document, _LISTED_READERS)
+    raise MalformedDocument("expected an instance")
+
+
+def decode_batch_results(body: bytes) -> list[BatchResult]:
+    """Read {"responseList": […]}, a server's answer to what it was told as its peer."""
+    match _parse(body):
+        case {"responseList": list() as results}:
+            return [_to_batch_result(result) for result in results]
+    raise MalformedDocument("expected a responseList")
+
+
 def _parse(body: bytes) -> Any:
     """Untyped JSON. A leading byte order mark and whatever follows the document are ignored, as the original does."""
     body = body.removeprefix(b"\xef\xbb\xbf")
@@ -83,12 +100,13 @@ def _parse(body: bytes) -> Any:
     return _parse(body[: int(end[1]) - 1])
 
 
-def _to_instance(document: Mapping[str, Any]) -> InstanceInfo:
+def _to_instance(document: Mapping[str, Any], readers: _Readers | None = None) -> InstanceInfo:
     if document.get("app") is None:
         raise MalformedDocument("")
+    readers = readers or _READERS
     fields: dict[str, Any] = {}
     for name, value in document.items():
-        reader = _READERS.get(name)
+        reader = readers.get(name)
         if reader is not None and value is not None:
             attribute, read = reader
             fields[attribute] = read(name, value)
@@ -233,7 +251,26 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
-_READERS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
+def _kept_lease(name: str, value: Any) -> LeaseInfo:
+    """The wishes, and what the server says became of them."""
+    wishes = _lease(name, value)
+    return LeaseInfo(
+        wishes.renewal_interval_s,
+        wishes.duration_s,
+        *(_timestamp(name, value.get(moment, 0)) for moment in _LEASE_MOMENTS),
+    )
+
+
+_LEASE_MOMENTS = ("registrationTimestamp", "lastRenewalTimestamp", "evictionTimestamp", "serviceUpTimestamp")
+
+
+def _action(name: str, value: Any) -> Action:
+    return Action(value) if isinstance(value, str) and value in Action.__members__ else Action.ADDED
+
+
+_Readers = dict[str, tuple[str, Callable[[str, Any], Any]]]
+
+_READERS: _Readers = {
     **{name: (attribute, _text) for name, attribute in TEXT_FIELDS.items()},
     "app": ("app", _upper),
     "appGroupName": ("app_group_name", _upper),
@@ -250,6 +287,12 @@ _READERS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "lastDirtyTimestamp": ("last_dirty_ms", _timestamp),
 }
 
+_LISTED_READERS: _Readers = _READERS | {
+    "leaseInfo": ("lease_info", _kept_lease),
+    "lastUpdatedTimestamp": ("last_updated_ms", _timestamp),
+    "actionType": ("action", _action),
+}
+
 
 def _to_batch_item(item: Any) -> BatchItem:
     if not isinstance(item, dict):
@@ -262,8 +305,16 @@ def _to_batch_item(item: Any) -> BatchItem:
         last_dirty_ms=None if dirty_ms is None else _timestamp("lastDirtyTimestamp", dirty_ms),
         overridden_status=_status("overriddenStatus", item.get("overriddenStatus")),
         status=Status(status) if isinstance(status, str) and status in WIRE_STATUSES else None,
-        instance_info=_to_instance(info) if isinstance(info, dict) else None,
+        instance_info=_to_instance(info, _LISTED_READERS) if isinstance(info, dict) else None,
     )
+
+
+def _to_batch_result(result: Any) -> BatchResult:
+    match result:
+        case {"statusCode": int() as status, **rest}:
+            entity = rest.get("responseEntity")
+            return BatchResult(status, _to_instance(entity, _LISTED_READERS) if isinstance(entity, dict) else None)
+    raise MalformedDocument("responseList: expected objects with a statusCode")
 
 
 def _text_or_none(value: Any) -> str | None:
@@ -296,6 +347,23 @@ def encode_compact_instance(info: InstanceInfo) -> bytes:
         "securePort": _port_document(info.secure_port),
     }
     return _encode(_without_nulls(document))
+
+
+def encode_batch(items: Iterable[BatchItem]) -> bytes:
+    """What one peer tells another. No key more than these: the original rejects the whole batch for one."""
+    entries = [
+        {
+            "appName": item.app_name,
+            "id": item.instance_id,
+            "lastDirtyTimestamp": item.last_dirty_ms,
+            "overriddenStatus": None if item.overridden_status is Status.UNKNOWN else item.overridden_status,
+            "status": item.status,
+            "instanceInfo": _to_document(item.instance_info) if item.instance_info else None,
+            "action": item.action,
+        }
+        for item in items
+    ]
+    return _encode({"replicationList": [_without_nulls(entry) for entry in entries]})
 
 
 def encode_batch_results(results: Sequence[BatchResult]) -> bytes:

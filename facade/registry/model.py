@@ -248,6 +248,8 @@ class Cause(StrEnum):
     AMENDED = "amended"
     CANCELLED = "cancelled"
     LAPSED = "lapsed"
+    GONE = "gone"
+    """The registry behind us no longer has it: cancelled or lapsed there, or lost."""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

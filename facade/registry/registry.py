@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Hashable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Hashable, Sequence
 
 from msgspec.structs import replace
 
 from facade.clock import Clock
-from facade.errors import InstanceNotFound, StoreUnavailable
+from facade.errors import FacadeError, InstanceNotFound, StoreUnavailable
 from facade.registry import rules
 from facade.registry.catalogue import Catalogue
 from facade.registry.changes import ChangeFeed
@@ -24,6 +23,7 @@ from facade.registry.leases import Lease, LeaseClock
 from facade.registry.model import Cause, Change, Instance, InstanceKey, Origin, Record, Revision, ServiceName, Status
 from facade.registry.rules import Policy
 from facade.registry.store import Commit, Put, Remove, Store, StoreHealth, Write
+from facade.registry.turns import Turns
 
 RENEWALS_TOLD_EVERY_S = 0.1
 RENEWALS_A_BATCH = 500
@@ -43,9 +43,12 @@ class Registry:
         self._store = store
         self._lease_clock = LeaseClock(clock)
         self._eviction = Eviction(self.policy, self._lease_clock, store_keeps_leases=store.keeps_leases)
-        self._turns = _Turns()
+        self._turns = Turns()
         self._untold: dict[InstanceKey, Lease] = {}
         """Renewals that the store has not heard of; two of one lease count once."""
+        self._lost: dict[tuple[str, str], Lease] = {}
+        """Gone from the registry behind us though their owners renewed them here: who renews again is still alive."""
+        self._reviving: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Show what the store holds. Every lease gets one fresh term, for nobody could renew while we were away."""
@@ -91,12 +94,34 @@ class Registry:
         """Move the deadline, from memory. Says nothing of status or data. Raises InstanceNotFound: register again."""
         lease = self.catalogue.leases.get(key)
         if lease is None or lease.disowned:
-            raise InstanceNotFound(key.group, key.instance_id)
+            return self._revived(key)
         now_s = self._lease_clock.now_s()
         lease.renew(now_s, self.clock.now_ms())
         self._eviction.note_renewal(key.origin, now_s)
         self._untold[key] = lease
         return lease.instance
+
+    def lost(self, group: str, instance_id: str) -> InstanceKey | None:
+        """The key of an instance that was lost behind us and that a renewal brings back."""
+        lease = self._lost.get((group, instance_id))
+        return lease.instance.key if lease is not None else None
+
+    def _revived(self, key: InstanceKey) -> Instance:
+        """An instance that was lost behind us, about to be registered again because its owner renews it."""
+        lease = self._lost.pop((key.group, key.instance_id), None)
+        if lease is None or lease.deadline_s <= self._lease_clock.now_s():
+            raise InstanceNotFound(key.group, key.instance_id)
+        task = asyncio.get_running_loop().create_task(self._revive(lease.instance))
+        self._reviving.add(task)
+        task.add_done_callback(self._reviving.discard)
+        return lease.instance
+
+    async def _revive(self, instance: Instance) -> None:
+        try:
+            await self.register(instance)
+            log.info("lost instance registered again application=%s instance=%s", *instance.key[2:])
+        except FacadeError as error:  # its owner hears of it with the next renewal
+            log.warning("lost instance not taken again instance=%s reason=%s", instance.key.instance_id, error)
 
     async def cancel(self, key: InstanceKey) -> Instance:
         """End an instance at its owner's or an operator's wish; returns its last record. Raises InstanceNotFound."""
@@ -149,6 +174,16 @@ class Registry:
     def protection(self, origin: Origin) -> Protection:
         return self._eviction.protection(origin)
 
+    @property
+    def has_data(self) -> bool:
+        """False while a registry behind us has never been read: an empty answer would be a lie."""
+        return not self._store.keeps_leases or self._store.health().has_data
+
+    @property
+    def data_age_s(self) -> float:
+        """How old the answers may be; 0 while they are not."""
+        return self._store.health().data_age_s if self._store.keeps_leases else 0.0
+
     def store_health(self) -> StoreHealth:
         return self._store.health()
 
@@ -164,7 +199,7 @@ class Registry:
             if after is not None:
                 self._show(before, after, commit.revision)
             elif before is not None:
-                self._hide(before, commit.revision)
+                self._hide(before, commit.revision, write.cause)
             else:
                 continue
             self.feed.publish(
@@ -183,9 +218,12 @@ class Registry:
                     lease.service_up_ms = self.clock.now_ms()
         self.catalogue.show(after, before, revision)
 
-    def _hide(self, before: Record, revision: Revision) -> None:
+    def _hide(self, before: Record, revision: Revision, cause: Cause) -> None:
         if isinstance(before, Instance):
-            self._eviction.forget(self.catalogue.leases.pop(before.key))
+            lease = self.catalogue.leases.pop(before.key)
+            self._eviction.forget(lease)
+            if cause is Cause.GONE and lease.renewed_ms:
+                self._lost[before.key.group, before.key.instance_id] = lease
             self._untold.pop(before.key, None)
         self.catalogue.hide(before, revision)
 
@@ -222,6 +260,9 @@ class Registry:
 
     async def sweep(self) -> None:
         """End the leases whose time has come; all at once, so that they share commits and the next sweep is in time."""
+        if self._lost:
+            now_s = self._lease_clock.now_s()
+            self._lost = {name: lease for name, lease in self._lost.items() if lease.deadline_s > now_s}
         await asyncio.gather(*map(self._end_lapsed, self._eviction.sweep()))
 
     async def _end_lapsed(self, lease: Lease) -> None:
@@ -254,25 +295,3 @@ class Registry:
                 return
             for key in unknown:
                 untold[key].disowned = True
-
-
-class _Turns:
-    """One writer at a time for each key; strangers never wait for each other."""
-
-    def __init__(self) -> None:
-        self._locks: dict[Hashable, tuple[asyncio.Lock, int]] = {}
-
-    @asynccontextmanager
-    async def of(self, key: Hashable) -> AsyncIterator[None]:
-        lock, users = self._locks.get(key, (None, 0))
-        lock = lock or asyncio.Lock()
-        self._locks[key] = lock, users + 1
-        try:
-            async with lock:
-                yield
-        finally:
-            _, users = self._locks[key]
-            if users == 1:
-                del self._locks[key]
-            else:
-                self._locks[key] = lock, users - 1

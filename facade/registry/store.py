@@ -54,7 +54,15 @@ class StoreHealth(NamedTuple):
     text: str
     """One line for a person: what it is and how it does."""
     data_age_s: float = 0.0
-    """How old the answers may be; 0 for a store of our own."""
+    """How old the answers may be; 0 while they are not."""
+    has_data: bool = True
+    """False: nothing could be read yet, so an empty answer would be a lie."""
+    waiting: int = 0
+    """Writes that were answered and wait for a registry behind us to come back."""
+    parked: int = 0
+    """Instances that a registry behind us does not take: only we list them."""
+    doubted: int = 0
+    """Records that are gone behind us and shown all the same, because too many went at once."""
 
 
 class Store(Protocol):

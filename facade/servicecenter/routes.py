@@ -21,7 +21,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from facade.errors import FacadeError
+from facade.errors import FacadeError, StoreUnavailable
 from facade.registry.model import ServiceId, Tenant
 from facade.registry.registry import Registry
 from facade.servicecenter import watch, wire
@@ -188,6 +188,8 @@ class ServiceCenterFront:
         handler = handlers.get(method)
         if handler is None:
             return not_allowed(list(handlers))
+        if not self.registry.has_data and handler not in (self.version, self.health, self.ready):
+            raise StoreUnavailable("the registry behind this server has not answered yet, so nothing is known")
         return await handler(Ask(scope, receive, _tenant(scope, place), ids))
 
     def _branch(self, place: _Place | None) -> tuple[_Branch | None, tuple[str, ...]]:

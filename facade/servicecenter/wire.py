@@ -15,7 +15,15 @@ from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from facade.errors import FacadeError, InstanceNotFound, MalformedDocument, ServiceNotFound, StoreFull, StoreUnavailable
+from facade.errors import (
+    FacadeError,
+    InstanceNotFound,
+    MalformedDocument,
+    ServiceNotFound,
+    StoreFull,
+    StoreUnavailable,
+    UpstreamRefused,
+)
 from facade.servicecenter.records import Document, Error
 
 DocumentT = TypeVar("DocumentT", bound=Document)
@@ -82,6 +90,9 @@ def to_refusal(error: FacadeError) -> Refusal:
     Shape:  400, {"errorCode": "400017", "errorMessage": "...", "detail": "..."}; the code is text.
     Source: go-chassis/cari, pkg/errsvc/err.go.
     """
+    if isinstance(error, UpstreamRefused):  # in its own words: clients know its codes, of quotas for one
+        code = error.code or Code.INVALID_PARAMETERS
+        return Refusal(code // 1000, Error(error_code=str(int(code)), error_message=str(error)))
     code = error.code if isinstance(error, Refused) else _code(type(error))
     detail = "leaseId not exist, instance not exist" if isinstance(error, InstanceNotFound) else str(error)
     # The original says 500 also when its store is full; that it will take writes again only with room is worth telling.

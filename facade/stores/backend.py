@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from facade.registry.model import Instance, Record, RecordKey
+from facade.registry.model import Instance, Origin, Record, RecordKey
 
 
 class Seen(NamedTuple):
@@ -24,18 +24,30 @@ class Seen(NamedTuple):
 class Backend(Protocol):
     """Any call may raise StoreUnavailable: nobody answered in a way to rely on, and nothing is known."""
 
+    origin: Origin
+    """The protocol it speaks."""
+
     title: str
     """For people: `ServiceCenter at http://10.0.0.5:30100`, without credentials."""
 
     lag_s: float
     """How long after a write of ours a reading may still show what was before."""
 
+    whole_every_s: float
+    """How often all is read anew, in case the quick readings between have missed something."""
+
     @property
     def trouble(self) -> str:
         """Why the last call failed, in plain words; empty while all is well."""
 
+    lookup: Callable[[RecordKey], Record | None]
+    """What we hold under a key; set by the mirror. An instance may need its service to be written in full."""
+
     def takes(self, key: RecordKey) -> bool:
         """Whether records of this kind can be kept there at all."""
+
+    def rebuilt(self) -> Collection[Record]:
+        """Records of kinds that it does not take, as far as they can be told from those it holds."""
 
     async def read(self, *, is_whole: bool) -> Seen:
         """What it holds now. `is_whole` trusts nothing that was read before."""

@@ -1,12 +1,16 @@
-"""Which store a URL asks for."""
+"""Which store the URLs of --store ask for: one of our own, or the registries behind us."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from typing import NamedTuple
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from facade.clock import Clock
 from facade.errors import StartRefused
+from facade.registry.model import Origin
 from facade.registry.store import Store
 from facade.stores.memory import MemoryStore
 from facade.stores.sqlite import SqliteStore
@@ -14,22 +18,57 @@ from facade.stores.sqlite import SqliteStore
 DEFAULT_FILE = "registry.db"
 """Where records are kept within the data directory when the URL names no file."""
 
-_POSSIBLE = "possible are sqlite:/// (a file in the data directory), sqlite:///path/to/file and memory://"
-_LATER = {
-    *("redis", "rediss", "redis+sentinel", "redis+cluster"),
-    *("servicecenter+http", "servicecenter+https", "eureka+http", "eureka+https"),
+_POSSIBLE = (
+    "possible are sqlite:/// (a file in the data directory), sqlite:///path/to/file, memory://, "
+    "servicecenter+http://HOST:30100 and eureka+http://HOST:8761/eureka"
+)
+_LATER = {"redis", "rediss", "redis+sentinel", "redis+cluster"}
+_UPSTREAM = {
+    "servicecenter+http": Origin.SERVICECENTER,
+    "servicecenter+https": Origin.SERVICECENTER,
+    "eureka+http": Origin.EUREKA,
+    "eureka+https": Origin.EUREKA,
 }
+_DEFAULT_PATH = {Origin.SERVICECENTER: "", Origin.EUREKA: "/eureka"}
+"""Where the API begins, for a URL that names no path."""
+_DEFAULT_PORT = {Origin.SERVICECENTER: 30100, Origin.EUREKA: 8761}
 
 
-def open_store(url: str, data_dir: Path, clock: Clock) -> Store:
-    """The store that `url` names, not opened yet. Raises StartRefused; its text never repeats a password.
+class UpstreamUrl(NamedTuple):
+    """A registry behind us, as an operator names it."""
+
+    origin: Origin
+    """The protocol that it speaks."""
+    bases: tuple[str, ...]
+    """http://host:port/path of each of its servers, without credentials."""
+    credentials: tuple[str, str] | None = None
+
+    @property
+    def title(self) -> str:
+        kind = "Eureka" if self.origin is Origin.EUREKA else "ServiceCenter"
+        return f"{kind} at {', '.join(self.bases)}"
+
+
+def upstreams(urls: Sequence[str]) -> list[UpstreamUrl]:
+    """The registries that these URLs put behind us; none when they name a store of our own. Raises StartRefused.
+
+    Shape:  servicecenter+http://account:password@host:30100,host2:30100 and eureka+https://user:p%40ss@host:8761/eureka.
+            What is left out of a later address is that of the first: credentials, or the last: path.
+    """
+    found = [_upstream(url, scheme) for url in urls if (scheme := urlsplit_or_refuse(url).scheme) in _UPSTREAM]
+    if found and len(found) < len(urls):
+        raise StartRefused("store: a registry behind us and a store of our own cannot both hold the registrations")
+    if len({one.origin for one in found}) < len(found):
+        raise StartRefused("store: one URL for each protocol; name several servers of a registry with commas")
+    return found
+
+
+def own_store(url: str, data_dir: Path, clock: Clock) -> Store:
+    """The store of our own that `url` names, not opened yet. Raises StartRefused; its text never repeats a password.
 
     The path of sqlite:///path/to/file is absolute, with three slashes or, as SQLAlchemy writes it, four.
     """
-    try:
-        scheme, host, path, query, fragment = urlsplit(url)
-    except ValueError:  # its text may repeat the part with the password
-        raise StartRefused(f"store: not a URL; {_POSSIBLE}") from None
+    scheme, host, path, query, fragment = urlsplit_or_refuse(url)
     if scheme in _LATER:
         raise StartRefused(f"store: {scheme}:// is not built yet; {_POSSIBLE}")
     if scheme not in ("memory", "sqlite"):
@@ -40,6 +79,43 @@ def open_store(url: str, data_dir: Path, clock: Clock) -> Store:
     if scheme == "memory":
         return _memory(host + path, clock)
     return _sqlite(host, unquote(path), data_dir, clock)
+
+
+def mirror_store(registries: Sequence[UpstreamUrl], data_dir: Path, clock: Clock) -> Store:
+    """Where the picture of these registries is kept: a file of its own for each set of them."""
+    named = "\n".join(sorted(f"{one.origin} {' '.join(sorted(one.bases))}" for one in registries))
+    return SqliteStore(data_dir / f"mirror-{hashlib.sha256(named.encode()).hexdigest()[:12]}.db", clock)
+
+
+def urlsplit_or_refuse(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:  # its text may repeat the part with the password
+        raise StartRefused(f"store: not a URL; {_POSSIBLE}") from None
+
+
+def _upstream(url: str, scheme: str) -> UpstreamUrl:
+    origin, protocol = _UPSTREAM[scheme], scheme.partition("+")[2]
+    parts = url.partition("://")[2].split(",")
+    try:
+        addresses = [urlsplit(f"{protocol}://{part.strip()}") for part in parts]
+        default_path = addresses[-1].path.rstrip("/") or _DEFAULT_PATH[origin]
+        bases = tuple(_bases(addresses, origin, default_path))
+    except ValueError:
+        raise StartRefused(f"store: {scheme}:// is followed by HOST:PORT, or several with commas") from None
+    first = addresses[0]
+    if first.username is None:
+        return UpstreamUrl(origin, bases)
+    return UpstreamUrl(origin, bases, (unquote(first.username), unquote(first.password or "")))
+
+
+def _bases(addresses: Sequence[SplitResult], origin: Origin, default_path: str) -> Iterator[str]:
+    for address in addresses:
+        if not address.hostname or address.query or address.fragment:
+            raise ValueError("a host is needed, and nothing after the path")
+        host = f"[{address.hostname}]" if ":" in address.hostname else address.hostname
+        port = address.port or _DEFAULT_PORT[origin]
+        yield f"{address.scheme}://{host}:{port}{address.path.rstrip('/') or default_path}"
 
 
 def _memory(rest: str, clock: Clock) -> Store:

@@ -13,7 +13,7 @@ from facade.registry import rules
 from facade.registry.model import Cause, Change, InstanceKey, Origin, Revision, Status
 from facade.registry.registry import Registry
 from facade.registry.rules import Policy
-from facade.registry.store import Put, Write
+from facade.registry.store import Put, Remove, Write
 from facade.stores.memory import MemoryStore
 from tests.conftest import PassTime
 from tests.registry.records import SPACE, flat, qualified, service
@@ -265,3 +265,73 @@ async def test_deciding_on_nothing_writes_nothing(registry: Registry, changes: l
     await registry.transact("anything", list)
 
     assert changes == []
+
+
+class BehindStore(FlakyStore):
+    """A store whose leases somebody else keeps, and which can lose an instance there."""
+
+    keeps_leases = True
+
+    async def lose(self, key: InstanceKey) -> None:
+        await self.write([Remove(key, Cause.GONE)])
+
+
+@pytest.fixture
+async def behind(clock: ManualClock) -> tuple[Registry, BehindStore]:
+    store = BehindStore(clock)
+    registry = Registry(store, clock)
+    await registry.open()
+    return registry, store
+
+
+async def settled() -> None:
+    """Let the tasks run that a renewal has started."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_an_instance_lost_behind_us_is_registered_again_by_its_next_renewal(
+    behind: tuple[Registry, BehindStore],
+) -> None:
+    """Some clients never register a second time, whatever they are answered: the guide's hello-server is one."""
+    registry, store = behind
+    held = await registry.register(flat())
+    registry.renew(held.key)
+    await store.lose(held.key)
+    assert registry.catalogue.instance(held.key) is None
+
+    assert registry.renew(held.key) == held
+    await settled()
+    assert registry.catalogue.instance(held.key) is not None
+
+
+async def test_an_instance_that_others_kept_alive_is_not_brought_back(behind: tuple[Registry, BehindStore]) -> None:
+    registry, store = behind
+    held = await registry.register(flat())
+    await store.lose(held.key)
+
+    with pytest.raises(InstanceNotFound):
+        registry.renew(held.key)
+
+
+async def test_an_instance_that_its_owner_cancelled_is_not_brought_back(behind: tuple[Registry, BehindStore]) -> None:
+    registry, _ = behind
+    held = await registry.register(flat())
+    registry.renew(held.key)
+    await registry.cancel(held.key)
+
+    with pytest.raises(InstanceNotFound):
+        registry.renew(held.key)
+
+
+async def test_a_lost_instance_can_be_brought_back_for_as_long_as_its_lease(
+    behind: tuple[Registry, BehindStore], clock: ManualClock
+) -> None:
+    registry, store = behind
+    held = await registry.register(flat())
+    registry.renew(held.key)
+    await store.lose(held.key)
+    clock.advance(held.lease.renewed_ms / 1000 + 1)
+
+    with pytest.raises(InstanceNotFound):
+        registry.renew(held.key)

@@ -24,11 +24,16 @@ from facade.registry.model import (
 SHOP = ServiceKey("default", "default", "", "shop", "orders", "1.2.3")
 ORDERS = ServiceId(Tenant(), "0123456789abcdef")
 
+NATIVE = (
+    b'{"ip_addr":"10.0.0.1","port":{"number":80,"is_enabled":true},"secure_port":{"number":443,"is_enabled":false},'
+    b'"data_center_info":{"name":"MyOwn"},"lease_info":{},"vip_address":"\xc3\xa9"}'
+)
+
 ONE_OF_EACH: tuple[Record, ...] = (
     Instance(
-        key=InstanceKey(Origin.EUREKA, Space("default", "prj", "test"), "ORDERS", "orders:é:8080"),
+        key=InstanceKey(Origin.EUREKA, Space(), "ORDERS", "orders:é:8080"),
         application="ORDERS",
-        service=SHOP,
+        service=ServiceKey("default", "default", "", "eureka", "orders", "0.0.1"),
         portable_id="d41d8cd98f00b204",
         host="orders.example",
         endpoints=("rest://10.0.0.2:8080?sslEnabled=true", "rest://10.0.0.1:8080", "rest://10.0.0.1:8080"),
@@ -42,20 +47,20 @@ ONE_OF_EACH: tuple[Record, ...] = (
         registered_ms=1,
         updated_ms=2,
         source_address="::1",
-        native=b'{"raw":"\xff\x00"}',
+        native=NATIVE,
     ),
     Microservice(
         key=ORDERS,
         name=SHOP,
-        alias="orders@shop",
+        alias="orders-of-shop",
         properties={"p": "1"},
-        tags={"t": "2"},
+        tags={"t": "second"},
         schemas=("b", "a"),
         registered_ms=3,
         updated_ms=4,
-        native=b"{}",
+        native=b'{"level":"BACK","status":"UP"}',
     ),
-    Schema(key=SchemaId(ORDERS, "api"), text="swagger: '2.0'\n" * 1000, summary="abc"),
+    Schema(key=SchemaId(ORDERS, "a"), text="swagger: '2.0'\n" * 1000, summary="abc"),
     Dependencies(key=ConsumerId(ORDERS), providers=(SHOP.unversioned, SHOP.unversioned)),
     FaceInUse(key=FaceId(SHOP.unversioned), application_space=Space(), application="ORDERS", version="0.0.1"),
 )
@@ -70,5 +75,6 @@ def instance(name: str, **fields: object) -> Instance:
         "portable_id": name,
         "host": "orders.example",
         "lease": LeaseTerms(30_000, 90_000, 180_000),
+        "native": NATIVE,
     }
     return Instance(**{**given, **fields})  # type: ignore[arg-type]

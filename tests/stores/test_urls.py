@@ -6,16 +6,19 @@ import pytest
 
 from facade.clock import ManualClock
 from facade.errors import StartRefused
+from facade.registry.model import Origin
+from facade.registry.rules import Policy
 from facade.registry.store import Store
 from facade.stores.memory import MemoryStore
+from facade.stores.opening import Behind, open_store
 from facade.stores.sqlite import SqliteStore
-from facade.stores.urls import open_store
+from facade.stores.urls import UpstreamUrl, upstreams
 
 DATA = Path("/srv/registry-facade")
 
 
 def opened(url: str) -> Store:
-    return open_store(url, DATA, ManualClock())
+    return open_store([url], DATA, ManualClock(), Policy())
 
 
 def test_memory() -> None:
@@ -44,8 +47,6 @@ def test_sqlite(url: str, path: str) -> None:
     [
         ("redis://localhost:6379", "redis:// is not built yet"),
         ("rediss://:secret@localhost", "rediss:// is not built yet"),
-        ("servicecenter+http://localhost:30100", "servicecenter+http:// is not built yet"),
-        ("eureka+http://localhost:8761/eureka", "eureka+http:// is not built yet"),
         ("postgres://user:secret@localhost/db", "postgres:// is not known"),
         ("/var/lib/facade.db", "a URL is needed"),
         ("", "a URL is needed"),
@@ -66,3 +67,67 @@ def test_a_url_that_names_no_store_of_ours_is_refused(url: str, reason: str) -> 
     assert "possible are sqlite:///" in str(refused.value)
     assert "\n" not in str(refused.value)
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        pytest.param(
+            "servicecenter+http://sc.example:30100",
+            UpstreamUrl(Origin.SERVICECENTER, ("http://sc.example:30100",)),
+            id="one ServiceCenter",
+        ),
+        pytest.param(
+            "servicecenter+https://root:Pass%40word@a.example:30100,b.example",
+            UpstreamUrl(
+                Origin.SERVICECENTER, ("https://a.example:30100", "https://b.example:30100"), ("root", "Pass@word")
+            ),
+            id="two of one, with an account",
+        ),
+        pytest.param(
+            "eureka+http://eureka.example",
+            UpstreamUrl(Origin.EUREKA, ("http://eureka.example:8761/eureka",)),
+            id="Eureka where it is by default",
+        ),
+        pytest.param(
+            "eureka+http://a:8761,b:8762,[::1]:8763/registry/eureka/",
+            UpstreamUrl(
+                Origin.EUREKA,
+                (
+                    "http://a:8761/registry/eureka",
+                    "http://b:8762/registry/eureka",
+                    "http://[::1]:8763/registry/eureka",
+                ),
+            ),
+            id="the last path holds for all",
+        ),
+    ],
+)
+def test_a_registry_behind_us(url: str, expected: UpstreamUrl) -> None:
+    assert upstreams([url]) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("urls", "reason"),
+    [
+        pytest.param(["servicecenter+http://"], "servicecenter+http:// is followed by HOST:PORT", id="no host"),
+        pytest.param(["eureka+http://h:port/eureka"], "eureka+http:// is followed by HOST:PORT", id="no port"),
+        pytest.param(["eureka+http://u:secret@h/eureka?x=1"], "eureka+http:// is followed by HOST:PORT", id="a query"),
+        pytest.param(
+            ["eureka+http://h/eureka", "memory://"], "a registry behind us and a store of our own", id="mixed"
+        ),
+        pytest.param(["eureka+http://h/eureka", "eureka+http://i/eureka"], "one URL for each protocol", id="two alike"),
+        pytest.param(["memory://", "sqlite:///"], "registrations live in one store of our own", id="two of our own"),
+    ],
+)
+def test_stores_that_do_not_go_together_are_refused(urls: list[str], reason: str) -> None:
+    with pytest.raises(StartRefused) as refused:
+        open_store(urls, DATA, ManualClock(), Policy())
+
+    assert str(refused.value).startswith(f"store: {reason}")
+    assert "secret" not in str(refused.value)
+
+
+def test_copies_need_two_registries() -> None:
+    with pytest.raises(StartRefused, match="publish: copies go between two registries"):
+        open_store(["eureka+http://h/eureka"], DATA, ManualClock(), Policy(), Behind(publish=True))

@@ -1,0 +1,281 @@
+"""Asking a place what it holds and telling it what to hold: calls only, through the clients of the two rooms.
+
+What a place of ours is asked for is the tenant default/default, with all environments.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypeVar
+
+import httpx
+import msgspec
+
+from facade.clock import Clock, SystemClock
+from facade.errors import FacadeError, MalformedDocument, ServiceNotFound, StartRefused, StoreUnavailable
+from facade.eureka.client import EurekaClient
+from facade.inspection import dumps
+from facade.inspection.contents import (
+    Contents,
+    HeldApplication,
+    HeldService,
+    environments_with_eureka,
+    without_projections,
+)
+from facade.inspection.places import PLACES, Kind, Place
+from facade.outbound import Outbound, Reply
+from facade.registry.model import Tenant
+from facade.servicecenter.client import ServiceCenterClient
+from facade.servicecenter.records import MicroService
+
+TENANT = Tenant()
+AT_ONCE = 16
+OUR_BUILD = "registry-facade"
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is, and how much there is."""
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def silent(_what: str, _done: int, _total: int) -> None:
+    """Nobody is looking."""
+
+
+class Version(msgspec.Struct, rename="camel"):
+    """What a ServiceCenter says of itself, and ours, too."""
+
+    version: str
+    build_tag: str = ""
+
+    @property
+    def is_ours(self) -> bool:
+        return self.build_tag == OUR_BUILD
+
+
+class StoreState(msgspec.Struct):
+    text: str
+
+
+class Readiness(msgspec.Struct):
+    """What a server of ours says of how it does."""
+
+    status: str
+    store: StoreState
+
+
+class Servers:
+    """Opens clients, and closes them all at the end. `transport` is for tests."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport | None = None, clock: Clock | None = None) -> None:
+        self.clock = clock or SystemClock()
+        self._transport = transport
+        self._stack = AsyncExitStack()
+
+    async def close(self) -> None:
+        await self._stack.aclose()
+
+    def eureka(self, place: Place) -> EurekaClient:
+        return EurekaClient(self._outbound(place.bases, place.credentials))
+
+    def servicecenter(self, place: Place) -> ServiceCenterClient:
+        return ServiceCenterClient(self._outbound(place.bases), place.credentials, self.clock)
+
+    def plain(self, bases: Sequence[str], credentials: tuple[str, str] | None = None) -> Outbound:
+        return self._outbound(bases, credentials)
+
+    async def readiness(self, place: Place) -> Readiness | None:
+        """None for a server that does not tell in a way that we know."""
+        try:
+            return await self._outbound(place.bases).ask("GET", "/readyz", _read_readiness)
+        except StoreUnavailable:
+            return None
+
+    def _outbound(self, bases: Sequence[str], credentials: tuple[str, str] | None = None) -> Outbound:
+        outbound = Outbound(bases, auth=credentials, clock=self.clock, transport=self._transport)
+        self._stack.push_async_callback(outbound.close)
+        return outbound
+
+
+@asynccontextmanager
+async def servers(transport: httpx.AsyncBaseTransport | None = None) -> AsyncIterator[Servers]:
+    opened = Servers(transport)
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
+# What it is
+
+
+async def identified(place: Place, through: Servers) -> Place:
+    """A place whose kind is known. Raises StartRefused for a server that is neither of the two."""
+    if place.kind is not Kind.TO_BE_ASKED:
+        return place
+    told = await version_of(place.bases, through)
+    if told is None:
+        raise StartRefused(f"{place} does not say what it is; name it as one of {PLACES}")
+    return place._replace(kind=Kind.OURS if told.is_ours else Kind.SERVICECENTER)
+
+
+async def version_of(bases: Sequence[str], through: Servers) -> Version | None:
+    """What /version says; None for a server that knows no such thing. Raises StoreUnavailable."""
+    return await through.plain(bases).ask("GET", "/version", read_version)
+
+
+def read_version(reply: Reply) -> Version | None:
+    """None for an answer that neither a ServiceCenter nor a server of ours gives."""
+    try:
+        return _version_decoder.decode(reply.body) if reply.status == 200 else None
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+_version_decoder = msgspec.json.Decoder(Version)
+
+
+def _read_readiness(reply: Reply) -> Readiness:
+    try:
+        return msgspec.json.decode(reply.body, type=Readiness)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise MalformedDocument(f"answered {reply.status} to a question for its health") from None
+
+
+# Reading
+
+
+async def read(place: Place, through: Servers, progress: Progress = silent) -> Contents:
+    """All that a place holds. Raises StoreUnavailable when it cannot be asked, StartRefused for a bad file."""
+    place = await identified(place, through)
+    if place.kind is Kind.FILE:
+        return dumps.read(place.path)
+    try:
+        return await _read_server(place, through, progress)
+    except StoreUnavailable as error:
+        if any(base in str(error) for base in place.bases):
+            raise
+        raise StoreUnavailable(f"{place}: {error}") from None
+
+
+async def _read_server(place: Place, through: Servers, progress: Progress) -> Contents:
+    contents = Contents(str(place), await _product(place, through), through.clock.now_ms())
+    if place.kind is not Kind.EUREKA:
+        services = await _services(through.servicecenter(place), progress)
+        contents = contents._replace(services=services, speaks_servicecenter=True)
+    if place.kind is not Kind.SERVICECENTER:
+        contents = contents._replace(applications=await _applications(place, contents, through), speaks_eureka=True)
+    return without_projections(contents) if place.kind is Kind.OURS else contents
+
+
+def eureka_front(place: Place, environment: str = "") -> Place:
+    """Where a place of ours answers Eureka's clients of one environment."""
+    path = f"/t/{TENANT.domain}/{TENANT.project}/{environment}/eureka" if environment else "/eureka"
+    return place._replace(kind=Kind.EUREKA, bases=tuple(base + path for base in place.bases))
+
+
+async def _applications(place: Place, contents: Contents, through: Servers) -> tuple[HeldApplication, ...]:
+    fronts = {"": place}
+    if place.kind is Kind.OURS:
+        environments = ["", *environments_with_eureka(contents.services)]
+        fronts = {environment: eureka_front(place, environment) for environment in environments}
+    found: list[HeldApplication] = []
+    for environment, front in fronts.items():
+        listing = await through.eureka(front).applications()
+        found += [HeldApplication(info, environment) for info in listing.instances]
+    return tuple(sorted(found, key=lambda held: (held.environment, held.document.app, held.document.effective_id)))
+
+
+async def _services(client: ServiceCenterClient, progress: Progress) -> tuple[HeldService, ...]:
+    documents = (await client.services(TENANT)).values()
+    tags = await _tags(client, documents)
+
+    async def held(document: MicroService) -> HeldService | None:
+        service_id = document.service_id
+        try:
+            instances = await client.instances(TENANT, service_id)
+            schemas = await client.schemas(TENANT, service_id) if document.schemas else ()
+        except ServiceNotFound:  # gone since it was listed
+            return None
+        with_content = (schema for schema in schemas if schema.schema)
+        return HeldService(
+            document,
+            tags.get(service_id, {}),
+            tuple(sorted(with_content, key=lambda schema: schema.schema_id)),
+            tuple(sorted(instances, key=lambda one: one.instance_id)),
+        )
+
+    found = await each(
+        documents, held, lambda done, total: progress(f"services of {client.outbound.bases[0]}", done, total)
+    )
+    return tuple(sorted((one for one in found if one), key=lambda one: one.document.service_id))
+
+
+async def _tags(client: ServiceCenterClient, services: Iterable[MicroService]) -> dict[str, dict[str, str]]:
+    """By serviceId: in one call where the server has the governance views, else one by one."""
+    try:
+        return await client.tags(TENANT)
+    except StoreUnavailable:
+        headers = await client.headers(TENANT)
+
+    async def ask(service: MicroService) -> tuple[str, dict[str, str]]:
+        path = f"/v4/{TENANT.project}/registry/microservices/{service.service_id}/tags"
+        return service.service_id, await client.outbound.ask("GET", path, _read_tags, headers=headers)
+
+    return dict(await each(services, ask))
+
+
+class _Tags(msgspec.Struct, forbid_unknown_fields=True):
+    tags: dict[str, str] = {}
+
+
+def _read_tags(reply: Reply) -> dict[str, str]:
+    """None for a service that is gone since it was listed."""
+    if reply.status == 400:
+        return {}
+    try:
+        return _tags_decoder.decode(reply.body).tags
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise MalformedDocument(f"answered {reply.status} to a question for tags") from None
+
+
+_tags_decoder = msgspec.json.Decoder(_Tags)
+
+
+async def _product(place: Place, through: Servers) -> str:
+    if place.kind is Kind.EUREKA:
+        return "Eureka"  # it tells nobody its version
+    told = await version_of(place.bases, through)
+    return f"{place.kind} {told.version if told is not None else ''}".rstrip()
+
+
+# Many calls
+
+
+async def each(
+    items: Iterable[_Item],
+    act: Callable[[_Item], Awaitable[_Result]],
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> list[_Result]:
+    """The results for all items, in their order; so many calls are under way at once that neither side is flooded."""
+    waiting = list(items)
+    total, done, turn = len(waiting), 0, asyncio.Semaphore(AT_ONCE)
+
+    async def one(item: _Item) -> _Result:
+        nonlocal done
+        async with turn:
+            result = await act(item)
+        done += 1
+        progress(done, total)
+        return result
+
+    tasks: list[asyncio.Task[_Result]] = []
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(item)) for item in waiting]
+    except* FacadeError as failures:  # one is enough to tell
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]

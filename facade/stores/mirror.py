@@ -1,0 +1,333 @@
+"""Our picture of one registry behind us: read every second, at once after a hint, and believed by these rules.
+
+1.  No answer is not an empty answer: while the registry is away nothing is removed.
+2.  When it is back, what waits and all that is alive here is pushed first, then compared.
+3.  What was written meanwhile is not judged by a reading that began before, or that may still be behind.
+4.  When nearly all is gone at once, that is doubted for the length of a lease: more likely it came back empty.
+
+Only differences reach the local store, and with it every reader. What goes the other way is in `outward.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from facade.clock import Clock
+from facade.errors import StoreUnavailable
+from facade.registry import rules
+from facade.registry.model import Cause, Instance, InstanceKey, Microservice, Record, RecordKey
+from facade.registry.store import Put, Remove, Write
+from facade.stores.backend import Backend, Seen
+from facade.stores.outward import Contact, Outward, key_of
+
+READ_EVERY_S = 1.0
+RENEW_EVERY_S = 1.5
+FIRST_READING_WITHIN_S = 10.0
+CHANGES_A_COMMIT = 200
+KEYS_A_TURN = 1_000
+"""What is shown, or compared, in one turn of the event loop; more would make renewals wait."""
+DOUBTED_FOR_S = 90.0
+"""The common lease: whoever is alive has registered again by then, here or there."""
+DOUBTED_SHARE = 0.8
+"""Of all instances, gone at once. Source: ServiceCenter's own self-protection, datasource/etcd/sd/types.go."""
+DOUBTED_AFTER_RETURN_S = 10.0
+"""So long after its return even a handful that is gone altogether is doubted."""
+
+log = logging.getLogger(__name__)
+
+Apply = Callable[[Sequence[Write]], Awaitable[object]]
+
+
+class State(NamedTuple):
+    """How one mirror does, for probes and people."""
+
+    title: str
+    is_reached: bool
+    has_data: bool
+    """False: nothing was ever read, so there is nothing to show."""
+    data_age_s: float
+    """0 while it answers."""
+    waiting: int
+    """Writes that wait for its return."""
+    parked: int
+    """Instances that it does not take: only we list them."""
+    doubted: int
+    """Records that are gone there all at once, and shown all the same."""
+    text: str
+
+
+class Mirror:
+    def __init__(
+        self,
+        backend: Backend,
+        clock: Clock,
+        *,
+        concerns: Callable[[RecordKey], bool] | None = None,
+        is_strict: bool = False,
+    ) -> None:
+        """`concerns` tells which records belong there; others that are found there are copies. `is_strict` refuses
+        writes while nobody answers."""
+        self.backend = backend
+        self.concerns = concerns or backend.takes
+        self.copies: Mapping[RecordKey, Record] = {}
+        """What the last reading found there that belongs elsewhere."""
+        self.contact = Contact(backend.title, clock)
+        self._clock = clock
+        self._is_strict = is_strict
+        self._hint = asyncio.Event()
+        self._read_s: float | None = None
+        self._read_whole_s = float("-inf")
+        self._returned_s = float("-inf")
+        self._revisit: set[RecordKey] = set()
+        self._doubted: set[RecordKey] = set()
+        self._doubted_since_s: float | None = None
+        self._opened_s = clock.monotonic_s()
+
+    async def open(self, held: Mapping[RecordKey, Record], apply: Apply) -> None:
+        """Read for the first time. `held` is what we show, ours to look at; `apply` writes differences into it."""
+        self._held, self._apply = held, apply
+        self._opened_s = self._clock.monotonic_s()
+        self._had_data = any(map(self.concerns, held))
+        self.outward = Outward(self.backend, held, self.contact, self._clock, is_strict=self._is_strict)
+        self.backend.lookup = held.get
+        try:
+            async with asyncio.timeout(FIRST_READING_WITHIN_S):
+                await self._read(is_whole=True)
+        except TimeoutError:
+            self.contact.lose(f"no whole answer within {FIRST_READING_WITHIN_S:g} s")
+        except StoreUnavailable as error:
+            self.contact.lose(error)
+
+    async def run(self) -> None:
+        """Read, renew and listen until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._read_forever())
+            tasks.create_task(self._renew_forever())
+            tasks.create_task(self.backend.watch(self.hint))
+
+    @property
+    def is_current(self) -> bool:
+        """Whether what we show of it is what it holds, as far as we can know."""
+        return self._read_s is not None and not self.contact.is_lost and not self._doubted
+
+    def hint(self) -> None:
+        """Something may have changed there: read now."""
+        self._hint.set()
+
+    def state(self) -> State:
+        doubted, waiting = len(self._doubted), len(self.outward.outbox)
+        return State(
+            title=self.backend.title,
+            is_reached=not self.contact.is_lost,
+            has_data=self._read_s is not None or self._had_data,
+            data_age_s=self._data_age_s(),
+            waiting=waiting,
+            parked=len(self.outward.parked),
+            doubted=doubted,
+            text=self._text(),
+        )
+
+    def _data_age_s(self) -> float:
+        if not self.contact.is_lost and not self._doubted:
+            return 0.0
+        since_s = self._read_s if self._read_s is not None else self._opened_s
+        if self._doubted_since_s is not None:
+            since_s = min(since_s, self._doubted_since_s)
+        return self._clock.monotonic_s() - since_s
+
+    def _text(self) -> str:
+        told = []
+        if self.contact.is_lost:
+            told.append(
+                f"has not answered for {self.contact.lost_for_s:.0f} s ({self.contact.trouble}): what is shown is as "
+                "old, renewals go on, nothing is evicted, writes "
+                + ("are refused" if self._is_strict else "wait for its return")
+            )
+        else:
+            told.append("answers")
+        if self.outward.outbox:
+            told.append(f"writes that wait: {len(self.outward.outbox)}")
+        if self.outward.parked:
+            told.append(f"instances that do not fit there and are listed by us alone: {len(self.outward.parked)}")
+        if self._doubted:
+            told.append(
+                f"{len(self._doubted)} records are gone there all at once: they are shown until they have been missing "
+                f"for {DOUBTED_FOR_S:.0f} s"
+            )
+        return f"{self.backend.title} {'; '.join(told)}."
+
+    async def _read_forever(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(READ_EVERY_S):
+                    await self._hint.wait()
+            except TimeoutError:
+                pass
+            self._hint.clear()
+            await self.refresh()
+
+    async def _renew_forever(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_EVERY_S)
+            await self.outward.tell_renewals()
+            await self._end_lapsed()
+            self.outward.tidy()
+
+    async def _end_lapsed(self) -> None:
+        """Parked instances have nobody else to end them."""
+        lapsed = [Remove(key, Cause.LAPSED) for key in self.outward.lapsed()]
+        for write in lapsed:
+            self.outward.parked.pop(write.key, None)  # type: ignore[arg-type]
+        if lapsed:
+            await self._apply(lapsed)
+
+    async def refresh(self) -> None:
+        """Look what has changed there; when it has been away, catch up first."""
+        try:
+            if self.contact.is_lost:
+                await self._return()
+            else:
+                await self._read(is_whole=self._clock.monotonic_s() - self._read_whole_s >= self.backend.whole_every_s)
+        except StoreUnavailable as error:
+            self.contact.lose(error)
+
+    async def _return(self) -> None:
+        await self.backend.read(is_whole=True)  # it answers, and in a way to rely on
+        await self.outward.catch_up()
+        while self.outward.outbox:
+            await self.outward.catch_up()
+        self.contact.regain()
+        self._returned_s = self._clock.monotonic_s()
+        await self._read(is_whole=True)
+
+    # Belief
+
+    async def _read(self, *, is_whole: bool) -> None:
+        began_s = self._clock.monotonic_s()
+        seen = await self.backend.read(is_whole=is_whole)
+        if is_whole or seen.changed is None:
+            self._read_whole_s = began_s
+            keys: Collection[RecordKey] = {*seen.records, *filter(self.concerns, self._held)}
+            self.copies = {key: record for key, record in seen.records.items() if not self.concerns(key)}
+        else:
+            keys = {*seen.changed, *self._revisit}
+            self._note_copies(seen)
+        self._revisit = set()
+        await self._show(await self._differences(keys, seen, began_s), began_s)
+        self._read_s = began_s
+
+    def _note_copies(self, seen: Seen) -> None:
+        strangers = [key for key in seen.changed or () if not self.concerns(key)]
+        if strangers:
+            changed = {key: seen.records[key] for key in strangers if key in seen.records}
+            self.copies = {key: one for key, one in self.copies.items() if key not in strangers} | changed
+
+    async def _differences(self, keys: Collection[RecordKey], seen: Seen, began_s: float) -> list[Write]:
+        writes: list[Write] = []
+        gone: list[RecordKey] = []
+        for number, key in enumerate(keys, 1):
+            if number % KEYS_A_TURN == 0:
+                await asyncio.sleep(0)
+            if not self.concerns(key):
+                continue
+            here, there = self._held.get(key), seen.records.get(key)
+            if not self.outward.is_settled(key, began_s):
+                self._revisit.add(key)
+            elif there is None:
+                if here is not None and not self._was_parked(here):
+                    gone.append(key)
+            elif here is there:
+                continue
+            elif here is None:
+                if await self._is_really_there(there):
+                    writes.append(Put(there, Cause.REGISTERED))
+            elif not self._is_known_so(here, there):
+                writes.append(Put(_with_our_times(there, here), Cause.AMENDED))
+        writes += [Put(record) for record in self.backend.rebuilt() if self._is_missing_here(record)]
+        return writes + [Remove(key, Cause.GONE) for key in await self._believed(gone, seen)]
+
+    def _was_parked(self, here: Record) -> bool:
+        """Whether it never was there, because it does not fit: known again by the first reading after a start."""
+        return self._read_s is None and isinstance(here, Instance) and self.outward.parks_again(here)
+
+    async def _is_really_there(self, there: Record) -> bool:
+        """What we have just ended may be shown for a while by caches: asked live."""
+        if not self.outward.was_ended(there.key) or await self.backend.holds(there):
+            return True
+        self._revisit.add(there.key)
+        return False
+
+    def _is_known_so(self, here: Record, there: Record) -> bool:
+        return is_same(here, there) or is_same(self.backend.as_kept(here), there)
+
+    def _is_missing_here(self, record: Record) -> bool:
+        return record.key not in self._held and not self.outward.was_ended(record.key)
+
+    async def _believed(self, gone: list[RecordKey], seen: Seen) -> list[RecordKey]:
+        """Those of the gone that are taken for gone."""
+        if self._doubted_since_s is not None:
+            return self._still_doubting(gone, self._doubted_since_s)
+        if not self._is_doubtful(gone):
+            return gone
+        log.error("nearly all is gone at once registry=%s records=%d: doubted", self.backend.title, len(gone))
+        self._doubted, self._doubted_since_s = set(gone), self._clock.monotonic_s()
+        self._revisit |= self._doubted
+        instances = [one for one in map(self._held.get, gone) if isinstance(one, Instance)]
+        await self.outward.push(one for one in instances if self.outward.is_alive(one.key))
+        return []
+
+    def _still_doubting(self, gone: list[RecordKey], since_s: float) -> list[RecordKey]:
+        """Who is back is doubted no more; who has stayed away for long enough is gone."""
+        is_over = self._clock.monotonic_s() - since_s >= DOUBTED_FOR_S
+        self._doubted &= {*gone, *self._revisit} if not is_over else set()
+        if not self._doubted:
+            self._doubted_since_s = None
+        self._revisit |= self._doubted
+        return [key for key in gone if key not in self._doubted]
+
+    def _is_doubtful(self, gone: Sequence[RecordKey]) -> bool:
+        missing = [key for key in gone if isinstance(key, InstanceKey)]
+        if not missing:
+            return False
+        held = sum(1 for key in self._held if isinstance(key, InstanceKey) and self.concerns(key))
+        if self._clock.monotonic_s() - self._returned_s < DOUBTED_AFTER_RETURN_S and len(missing) == held:
+            return True
+        return len(missing) > rules.FEW and len(missing) >= DOUBTED_SHARE * held
+
+    async def _show(self, writes: list[Write], began_s: float) -> None:
+        for start in range(0, len(writes), CHANGES_A_COMMIT):
+            part = [write for write in writes[start : start + CHANGES_A_COMMIT] if self._is_still_true(write, began_s)]
+            for write in part:
+                if not isinstance(write, Put):
+                    self.outward.forget(write.key)
+            await self._apply(part)
+            await asyncio.sleep(0)
+
+    def _is_still_true(self, write: Write, began_s: float) -> bool:
+        """Whether nobody has written the record here while others were being compared."""
+        key = key_of(write)
+        if self.outward.is_settled(key, began_s) or not self.concerns(key):
+            return True
+        self._revisit.add(key)
+        return False
+
+
+def is_same(one: Record, other: Record) -> bool:
+    """Whether no reader could tell the two apart, timestamps of servers aside."""
+    if isinstance(one, Instance) and isinstance(other, Instance):
+        return rules.is_same_but_for_time(one, other)
+    if isinstance(one, Microservice) and isinstance(other, Microservice):
+        return one == replace(other, registered_ms=one.registered_ms, updated_ms=one.updated_ms)
+    return one == other
+
+
+def _with_our_times(there: Record, here: Record) -> Record:
+    """What it says, less what only we know more exactly."""
+    if isinstance(there, Instance) and isinstance(here, Instance):
+        return replace(there, registered_ms=here.registered_ms, source_address=here.source_address)
+    return there

@@ -1,0 +1,101 @@
+"""From the URLs of --store to a store, with all its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from facade.clock import Clock
+from facade.errors import StartRefused
+from facade.eureka.client import EurekaClient
+from facade.eureka.records import BatchItem, BatchResult
+from facade.outbound import Outbound
+from facade.registry.model import InstanceKey, Origin, RecordKey
+from facade.registry.rules import Policy
+from facade.registry.store import Store
+from facade.servicecenter.client import ServiceCenterClient
+from facade.stores.backend import Backend
+from facade.stores.mirror import Mirror
+from facade.stores.publishing import Publisher
+from facade.stores.upstream import UpstreamStore
+from facade.stores.upstream_eureka import EurekaBackend
+from facade.stores.upstream_servicecenter import ServiceCenterBackend
+from facade.stores.urls import UpstreamUrl, mirror_store, own_store, upstreams
+
+
+@dataclass(frozen=True)
+class Behind:
+    """What an operator may decide about registries behind us."""
+
+    is_strict: bool = False
+    """Refuse writes while one does not answer, instead of letting them wait."""
+    publish: bool = False
+    """Copy what one of two has into the other."""
+    cluster: str = "registry-facade"
+    """The name of this bridge, the same on each of its nodes."""
+
+
+def open_store(
+    urls: Sequence[str], data_dir: Path, clock: Clock, policy: Policy, behind: Behind | None = None
+) -> Store:
+    """The store that these URLs ask for, not opened yet. Raises StartRefused."""
+    behind = behind or Behind()
+    registries = upstreams(urls)
+    if behind.publish and len(registries) < 2:
+        raise StartRefused("publish: copies go between two registries; give --store once for each")
+    if registries:
+        return upstream_store(registries, mirror_store(registries, data_dir, clock), clock, policy, behind)
+    if len(urls) > 1:
+        raise StartRefused("store: registrations live in one store of our own; several are for registries behind us")
+    return own_store(urls[0], data_dir, clock)
+
+
+def upstream_store(
+    registries: Sequence[UpstreamUrl], local: Store, clock: Clock, policy: Policy, behind: Behind
+) -> UpstreamStore:
+    backends = [_backend(registry, policy, clock, behind.cluster) for registry in registries]
+    pictures = mirrors(clock, *backends, is_strict=behind.is_strict)
+    publisher = _publisher(registries, pictures, policy, clock, behind.cluster) if behind.publish else None
+    return UpstreamStore(local, pictures, publisher)
+
+
+def mirrors(clock: Clock, *backends: Backend, is_strict: bool = False) -> list[Mirror]:
+    """Of one registry, which holds all that it takes; or of two, where each holds what came by its own protocol."""
+    if len(backends) == 1:
+        return [Mirror(backends[0], clock, is_strict=is_strict)]
+    return [Mirror(one, clock, concerns=partial(_is_its_own, one), is_strict=is_strict) for one in backends]
+
+
+def hear_of(store: Store) -> Callable[[BatchItem], BatchResult] | None:
+    """Who is to be told what Eureka servers behind us say as our peers; None when there are none."""
+    for mirror in store.mirrors if isinstance(store, UpstreamStore) else ():
+        if isinstance(mirror.backend, EurekaBackend):
+            return mirror.backend.hear
+    return None
+
+
+def _is_its_own(backend: Backend, key: RecordKey) -> bool:
+    """With a registry for each protocol, an instance belongs to that of the protocol by which it came."""
+    if isinstance(key, InstanceKey):
+        return key.origin is backend.origin and backend.takes(key)
+    return backend.takes(key)
+
+
+def _publisher(
+    registries: Sequence[UpstreamUrl], mirrors: Sequence[Mirror], policy: Policy, clock: Clock, cluster: str
+) -> Publisher:
+    meeting = next(registry for registry in registries if registry.origin is Origin.SERVICECENTER)
+    return Publisher(mirrors, _servicecenter_client(meeting, clock), cluster, policy, clock)
+
+
+def _backend(registry: UpstreamUrl, policy: Policy, clock: Clock, cluster: str) -> Backend:
+    if registry.origin is Origin.EUREKA:
+        outbound = Outbound(registry.bases, auth=registry.credentials, clock=clock)
+        return EurekaBackend(EurekaClient(outbound), policy, clock, cluster=cluster)
+    return ServiceCenterBackend(_servicecenter_client(registry, clock), policy, clock)
+
+
+def _servicecenter_client(registry: UpstreamUrl, clock: Clock) -> ServiceCenterClient:
+    return ServiceCenterClient(Outbound(registry.bases, clock=clock), registry.credentials, clock)

@@ -1,0 +1,115 @@
+"""A store whose records live in a registry of somebody else: a ServiceCenter, a Eureka, or both.
+
+Each record goes to the registry that it belongs to and, once that has it, into a local store, which numbers the change
+and shows it to every reader. What comes from there takes the same last step. So the local store holds the whole
+picture: it outlives a restart while the registry is away, and it keeps what that registry has no place for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AsyncExitStack
+
+from facade.errors import StoreUnavailable
+from facade.registry.model import InstanceKey, Record, RecordKey, Revision
+from facade.registry.store import Commit, Follower, Put, Snapshot, Store, StoreHealth, Write
+from facade.registry.turns import Turns
+from facade.stores.mirror import Mirror
+from facade.stores.outward import key_of
+from facade.stores.publishing import Publisher
+
+log = logging.getLogger(__name__)
+
+
+class UpstreamStore:
+    keeps_leases = True
+    """Whether an instance lives is decided there; and while there is nobody to ask, it lives."""
+
+    def __init__(self, local: Store, mirrors: Sequence[Mirror], publisher: Publisher | None = None) -> None:
+        """With several mirrors, each record belongs to the first that it concerns; `publisher` copies between them."""
+        self.mirrors = mirrors
+        self._local = local
+        self._publisher = publisher
+        self._held: dict[RecordKey, Record] = {}
+        self._turns = Turns()
+        self._follower: Follower | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self, follower: Follower) -> Snapshot:
+        snapshot = await self._local.open(self._relay)
+        self._revision = snapshot.revision
+        self._held |= {record.key: record for record in snapshot.records}
+        await asyncio.gather(*(mirror.open(self._held, self._local.write) for mirror in self.mirrors))
+        self._follower = follower
+        self._tasks = [asyncio.create_task(mirror.run()) for mirror in self.mirrors]
+        if self._publisher is not None:
+            self._publisher.open(self._held, lambda: self._revision)
+            self._tasks.append(asyncio.create_task(self._publisher.run()))
+        return Snapshot(snapshot.epoch, self._revision, tuple(self._held.values()))
+
+    async def write(self, writes: Sequence[Write]) -> Revision:
+        """There first, then here. Of several writes some may be there already when a later one fails."""
+        if self._follower is None:
+            raise StoreUnavailable("the store is not open")
+        keys = sorted({key_of(write) for write in writes}, key=repr)  # in one order, or two could wait for each other
+        async with AsyncExitStack() as written:
+            for key in keys:
+                await written.enter_async_context(self._turns.of(key))
+            before: dict[RecordKey, Record | None] = {key: self._held.get(key) for key in keys}
+            for write in writes:
+                key = key_of(write)
+                mirror = self._mirror_of(key)
+                if mirror is not None:
+                    written.enter_context(mirror.outward.writing(key))
+                    await mirror.outward.write(write, before[key])
+                before[key] = write.record if isinstance(write, Put) else None
+            return await self._local.write(writes)
+
+    async def renew(self, remaining_ms: Mapping[InstanceKey, int]) -> Collection[InstanceKey]:
+        unknown = []
+        for key, left_ms in remaining_ms.items():
+            mirror = self._mirror_of(key)
+            if key not in self._held:
+                unknown.append(key)
+            elif mirror is not None:
+                mirror.outward.note_renewal(key, left_ms)
+        return unknown
+
+    def health(self) -> StoreHealth:
+        states = [mirror.state() for mirror in self.mirrors]
+        return StoreHealth(
+            is_writable=all(state.is_reached for state in states),
+            text=" ".join([*(state.text for state in states), *([self._publisher.text] if self._publisher else [])]),
+            data_age_s=max(state.data_age_s for state in states),
+            has_data=all(state.has_data for state in states),
+            waiting=sum(state.waiting for state in states),
+            parked=sum(state.parked for state in states),
+            doubted=sum(state.doubted for state in states) + (self._publisher.held_back if self._publisher else 0),
+        )
+
+    async def close(self) -> None:
+        """What waits for an absent registry is lost with us, unless its owner renews it after the next start."""
+        self._follower = None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._publisher is not None:
+            await self._publisher.close()
+        for mirror in self.mirrors:
+            await mirror.backend.close()
+        await self._local.close()
+
+    def _mirror_of(self, key: RecordKey) -> Mirror | None:
+        return next((mirror for mirror in self.mirrors if mirror.concerns(key)), None)
+
+    def _relay(self, commit: Commit) -> None:
+        self._revision = commit.revision
+        for write in commit.writes:
+            if isinstance(write, Put):
+                self._held[write.record.key] = write.record
+            else:
+                self._held.pop(write.key, None)
+        if self._follower is not None:
+            self._follower(commit)

@@ -1,0 +1,393 @@
+"""A real ServiceCenter behind us, as a backend: records to calls, and what it holds to records.
+
+Services that only Eureka applications imply are made there when their first instance comes, and marked as ours, so that
+no reading takes them for somebody's. Changes go by the calls that the protocol has for them: properties and status in
+place; an instance whose addresses or lease change is ended and registered again, for the server would only renew it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+from msgspec.structs import replace
+
+from facade.clock import Clock
+from facade.errors import InstanceNotFound, MalformedDocument, ServiceNotFound, StoreUnavailable, UpstreamRefused
+from facade.registry.model import (
+    Instance,
+    InstanceKey,
+    Microservice,
+    Origin,
+    Record,
+    RecordKey,
+    Schema,
+    SchemaId,
+    ServiceId,
+    Tenant,
+)
+from facade.registry.rules import Policy
+from facade.servicecenter.answers import Version
+from facade.servicecenter.client import PROPERTIES_BYTES, ServiceCenterClient, encode_properties
+from facade.servicecenter.mapping import from_service, implied_service, to_instance
+from facade.servicecenter.records import MicroService, MicroServiceInstance, ModifySchemaRequest
+from facade.servicecenter.validation import check_schema, check_service, check_tags
+from facade.servicecenter.wire import Code
+from facade.stores.backend import Seen
+from facade.stores.packed_in_servicecenter import ORIGIN, pack, unpack
+from facade.stores.reading_servicecenter import Reading
+from facade.stores.watching_servicecenter import Watching
+
+_FRESH_S = 5.0
+"""So long a reading counts for telling what is not there; its caches lag far less."""
+
+_SOMEBODY_ELSE = "registered by somebody else at this moment; ask again"
+
+log = logging.getLogger(__name__)
+
+
+class ServiceCenterBackend:
+    origin = Origin.SERVICECENTER
+    lag_s = 1.0
+    """Its caches hear of a change after up to 0.6 s; that of an end after 2.3 s, which is asked for live."""
+    whole_every_s = 60.0
+
+    def __init__(self, client: ServiceCenterClient, policy: Policy, clock: Clock) -> None:
+        self.title = f"ServiceCenter at {', '.join(client.outbound.bases)}"
+        self.lookup: Callable[[RecordKey], Record | None] = _nothing
+        self.version: Version | None = None
+        """As it says of itself; None before it was asked."""
+        self._client = client
+        self._policy = policy
+        self._clock = clock
+        self._records: dict[RecordKey, Record] = {}
+        self._readings: dict[Tenant, Reading] = {}
+        self._read_s = float("-inf")
+        self._put_s: dict[InstanceKey, float] = {}
+        self._watching = Watching(client)
+        self._reading_of(Tenant())
+
+    @property
+    def trouble(self) -> str:
+        return self._client.outbound.trouble
+
+    @property
+    def truncated(self) -> int:
+        """Instances that it holds only in part, for they are too large for it."""
+        return sum(len(reading.truncated) for reading in self._readings.values())
+
+    def takes(self, key: RecordKey) -> bool:
+        return isinstance(key, InstanceKey | ServiceId | SchemaId)
+
+    def rebuilt(self) -> Collection[Record]:
+        return ()
+
+    def expect(self, keys: Iterable[RecordKey]) -> None:
+        """What we hold from before: the tenants that it names are read as well."""
+        for tenant in {_tenant_of(key) for key in keys if self.takes(key)}:
+            self._reading_of(tenant)
+
+    # Reading
+
+    async def read(self, *, is_whole: bool) -> Seen:
+        if self.version is None:
+            self.version = await self._client.version()
+            log.info("upstream is a ServiceCenter version=%s api=%s", self.version.version, self.version.api_version)
+        readings, began_s = list(self._readings.values()), self._clock.monotonic_s()
+        for reading in readings:
+            await reading.refresh(lambda key: self.lookup(key), is_whole=is_whole)
+        self._watching.follow(*(reading.names for reading in readings))
+        self._read_s = began_s
+        self._put_s = {key: at_s for key, at_s in self._put_s.items() if at_s > began_s - _FRESH_S}
+        changed = {key for reading in readings for key in reading.changed}
+        for reading in readings:
+            reading.changed.clear()
+        return Seen(self._records, None if is_whole else changed)
+
+    async def watch(self, hint: Callable[[], None]) -> None:
+        await self._watching.run(hint)
+
+    async def holds(self, record: Record) -> bool:
+        if isinstance(record, Instance):
+            return await self._client.find_instance(*self._place(record), record.portable_id) is not None
+        if isinstance(record, Microservice):
+            return await self._client.service(*record.key) is not None
+        if isinstance(record, Schema):
+            return await self._client.has_schema(*record.key.service, record.key.schema_id)
+        return False
+
+    def as_kept(self, record: Record) -> Record:
+        if not isinstance(record, Instance):
+            return record
+        try:
+            document = pack(record)
+        except UpstreamRefused:
+            return record
+        if record.key.origin is Origin.EUREKA:
+            return unpack(document, record.service, self._policy) or record
+        owner = Microservice(key=ServiceId(record.key.space.tenant, record.key.group), name=record.service)
+        return to_instance(document, owner, record.portable_id, self._policy)
+
+    # Writing
+
+    async def put(self, record: Record, before: Record | None) -> None:
+        if isinstance(record, Instance):
+            await self._put_instance(record, before if isinstance(before, Instance) else None)
+        elif isinstance(record, Microservice):
+            await self._put_service(record, before if isinstance(before, Microservice) else None)
+        elif isinstance(record, Schema):
+            await self._put_schema(record)
+
+    async def remove(self, record: Record) -> None:
+        try:
+            if isinstance(record, Instance):
+                await self._client.unregister(*self._place(record), record.portable_id)
+            elif isinstance(record, Microservice):
+                self._reading_of(record.key.tenant).forget_service(record.key.service_id)
+                await self._client.delete_service(*record.key, force=True)
+            elif isinstance(record, Schema):
+                self._reading_of(record.key.service.tenant).note_schema(record.key, None)
+                await self._client.delete_schema(*record.key.service, record.key.schema_id)
+        except (InstanceNotFound, ServiceNotFound):
+            pass
+
+    async def renew(self, instances: Sequence[Instance]) -> Collection[Instance]:
+        by_tenant: dict[Tenant, dict[tuple[str, str], Instance]] = defaultdict(dict)
+        for instance in instances:
+            tenant, service_id = self._place(instance)
+            by_tenant[tenant][service_id, instance.portable_id] = instance
+        unknown: list[Instance] = []
+        for tenant, by_ids in by_tenant.items():
+            self._note(tenant, by_ids)
+            unknown += [by_ids[ids] for ids in await self._client.heartbeats(tenant, by_ids)]
+        return unknown
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    # Services and schemas
+
+    async def _put_service(self, record: Microservice, before: Microservice | None) -> None:
+        document = replace(from_service(record), timestamp="", mod_timestamp="")
+        _checked(lambda: check_service(document), lambda: check_tags(record.tags))
+        reading = self._reading_of(record.key.tenant)
+        if before is None or not await self._amend_service(record, before):
+            if await self._create(record.key.tenant, document) != record.key.service_id:
+                raise StoreUnavailable(f"{record.name.name}: {_SOMEBODY_ELSE}")
+            # One that was there already has not been changed.
+            there = await self._client.service(*record.key)
+            if there is not None and there.properties != record.properties:
+                await self._set_service_properties(record)
+            if record.tags or self._reading_of(record.key.tenant).tags_of(record.key.service_id):
+                await self._client.add_tags(*record.key, record.tags)
+        reading.note_service(record.key.service_id, document)
+        reading.note_tags(record.key.service_id, record.tags)
+
+    async def _amend_service(self, record: Microservice, before: Microservice) -> bool:
+        """False where it is gone. What else a service says, the protocol cannot change."""
+        try:
+            if record.properties != before.properties:
+                await self._set_service_properties(record)
+            if record.tags != before.tags:
+                await self._client.add_tags(*record.key, record.tags)
+            if record.properties == before.properties and record.tags == before.tags:
+                return await self._client.service(*record.key) is not None
+        except ServiceNotFound:
+            return False
+        return True
+
+    async def _set_service_properties(self, record: Microservice) -> None:
+        if not _fit(record.properties):
+            raise UpstreamRefused(
+                f"properties of {record.name.name} take more than the {PROPERTIES_BYTES} bytes that are read there",
+                Code.INVALID_PARAMETERS,
+            )
+        await self._client.set_service_properties(*record.key, record.properties)
+
+    async def _create(self, tenant: Tenant, document: MicroService, tags: dict[str, str] | None = None) -> str:
+        try:
+            return await self._client.create_service(tenant, document, tags)
+        except UpstreamRefused as error:
+            if error.code == Code.SERVICE_EXISTS:
+                raise StoreUnavailable(f"{document.service_name}: {_SOMEBODY_ELSE} ({error})") from error
+            raise
+
+    async def _put_schema(self, record: Schema) -> None:
+        request = ModifySchemaRequest(schema=record.text, summary=record.summary)
+        _checked(lambda: check_schema(record.key.schema_id, request))
+        tenant, service_id = record.key.service
+        try:
+            await self._client.put_schema(tenant, service_id, record.key.schema_id, record.text, record.summary)
+        except ServiceNotFound:
+            service = self.lookup(record.key.service)
+            if not isinstance(service, Microservice):
+                raise UpstreamRefused(f"no microservice {service_id}", Code.SERVICE_NOT_EXISTS) from None
+            await self._put_service(service, None)
+            await self._client.put_schema(tenant, service_id, record.key.schema_id, record.text, record.summary)
+        self._reading_of(tenant).note_schema(record.key, record)
+
+    # Instances
+
+    async def _put_instance(self, record: Instance, before: Instance | None) -> None:
+        document = pack(record)
+        may_be_there = self._may_be_there(record.key)
+        self._put_s[record.key] = self._clock.monotonic_s()
+        if before is not None and self._place(before) == self._place(record):
+            await self._amend(record, document, pack(before))
+        else:
+            if before is not None:
+                await self.remove(before)
+            await self._register(record, document)
+            # One that was alive there already was only renewed.
+            if may_be_there:
+                there = await self._client.find_instance(*self._place(record), record.portable_id)
+                if there is not None and _content(there) != _content(document):
+                    await self._amend(record, document, there)
+        tenant, service_id = self._place(record)
+        self._note(tenant, {(service_id, record.portable_id): record})
+
+    def _may_be_there(self, key: InstanceKey) -> bool:
+        """False where a reading of late has not found it and nobody here has registered it since."""
+        was_read = self._reading_of(key.space.tenant).was_read
+        is_fresh = was_read and self._clock.monotonic_s() - self._read_s < _FRESH_S
+        return not is_fresh or key in self._records or key in self._put_s
+
+    async def _amend(self, record: Instance, wanted: MicroServiceInstance, there: MicroServiceInstance) -> None:
+        place, name = self._place(record), record.portable_id
+        try:
+            if _fixed(wanted) != _fixed(there) or (
+                wanted.properties != there.properties and not _fit(wanted.properties)
+            ):
+                await self._client.unregister(*place, name)
+                await self._register(record, wanted)
+                return
+            if wanted.properties != there.properties:
+                await self._client.set_properties(*place, name, wanted.properties)
+            if wanted.status != there.status:
+                await self._client.set_status(*place, name, wanted.status)
+            if _content(wanted) == _content(there):
+                await self._register(record, wanted)
+        except InstanceNotFound:
+            await self._register(record, wanted)
+
+    async def _register(self, record: Instance, document: MicroServiceInstance) -> None:
+        """With its service, if that is missing."""
+        tenant, service_id = self._place(record)
+        if service_id not in self._reading_of(tenant).services:
+            await self._create_service_of(record)
+        try:
+            registered = await self._client.register(*self._place(record), document)
+        except ServiceNotFound:
+            self._reading_of(tenant).forget_service(service_id)
+            await self._create_service_of(record)
+            try:
+                registered = await self._client.register(*self._place(record), document)
+            except ServiceNotFound:
+                raise StoreUnavailable(f"the service of {record.portable_id} is deleted while it registers") from None
+        if registered != document.instance_id:
+            raise StoreUnavailable(f"registered {record.portable_id} under another id, {registered}")
+
+    async def _create_service_of(self, record: Instance) -> None:
+        tenant = record.key.space.tenant
+        reading = self._reading_of(tenant)
+        if record.key.origin is Origin.EUREKA:
+            document = self._implied(record)
+            _checked(lambda: check_service(document))
+            reading.note_service(await self._create_implied(tenant, record, document), document)
+            return
+        service = self.lookup(ServiceId(tenant, record.key.group))
+        if isinstance(service, Microservice):
+            await self._put_service(service, None)
+            return
+        document = MicroService(
+            service_id=record.key.group,
+            app_id=record.service.app,
+            service_name=record.service.name,
+            version=record.service.version,
+            environment=record.service.environment,
+        )
+        _checked(lambda: check_service(document))
+        if await self._create(tenant, document) != record.key.group:
+            raise StoreUnavailable(f"{record.service.name}: {_SOMEBODY_ELSE}")
+        reading.note_service(record.key.group, document)
+
+    def _implied(self, record: Instance) -> MicroService:
+        implied = from_service(implied_service(record.service, self._policy, 0))
+        return replace(
+            implied,
+            properties={**implied.properties, ORIGIN: Origin.EUREKA.value},
+            timestamp="",
+            mod_timestamp="",
+        )
+
+    async def _create_implied(self, tenant: Tenant, record: Instance, document: MicroService) -> str:
+        """With its alias where that is free; under the id of whoever has registered that very service."""
+        for attempt in (document, replace(document, alias="")):
+            try:
+                return await self._create(tenant, attempt)
+            except StoreUnavailable as error:
+                if not isinstance(error.__cause__, UpstreamRefused):
+                    raise
+        existing = await self._client.existing(record.service)
+        if existing is None:
+            raise StoreUnavailable(f"{record.service.name}: {_SOMEBODY_ELSE}")
+        return existing
+
+    # Where things are
+
+    def _place(self, record: Instance) -> tuple[Tenant, str]:
+        """The tenant and the serviceId of an instance there."""
+        tenant = record.key.space.tenant
+        if record.key.origin is Origin.SERVICECENTER:
+            return tenant, record.key.group
+        return tenant, self._reading_of(tenant).ids.get(record.service) or record.service.derived_id
+
+    def _reading_of(self, tenant: Tenant) -> Reading:
+        """A tenant is read from the first record on that names it."""
+        if tenant not in self._readings:
+            self._readings[tenant] = Reading(self._client, tenant, self._policy, self._records)
+        return self._readings[tenant]
+
+    def _note(self, tenant: Tenant, by_ids: dict[tuple[str, str], Instance]) -> None:
+        reading = self._reading_of(tenant)
+        for (service_id, instance_id), instance in by_ids.items():
+            if instance.key.origin is Origin.EUREKA:
+                reading.note_packed(service_id, instance_id, instance.key)
+
+
+def _nothing(_: RecordKey) -> None:
+    return None
+
+
+def _tenant_of(key: RecordKey) -> Tenant:
+    match key:
+        case InstanceKey():
+            return key.space.tenant
+        case SchemaId():
+            return key.service.tenant
+        case ServiceId():
+            return key.tenant
+    raise AssertionError(f"{key} names no record that is kept there")
+
+
+def _checked(*checks: Callable[[], None]) -> None:
+    """What the server would refuse, refused before it is sent."""
+    try:
+        for check in checks:
+            check()
+    except MalformedDocument as error:
+        raise UpstreamRefused(str(error), Code.INVALID_PARAMETERS) from None
+
+
+def _fit(properties: dict[str, str]) -> bool:
+    return len(encode_properties(properties)) <= PROPERTIES_BYTES
+
+
+def _fixed(document: MicroServiceInstance) -> object:
+    """What no call changes but a new registration."""
+    return document.endpoints, document.host_name, document.health_check, document.data_center_info
+
+
+def _content(document: MicroServiceInstance) -> object:
+    return _fixed(document), document.properties, document.status
