@@ -6,7 +6,7 @@ right, what waits, what is believed is decided in `mirror.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from facade.registry.model import Instance, Origin, Record, RecordKey
@@ -46,6 +46,13 @@ class Backend(Protocol):
     def takes(self, key: RecordKey) -> bool:
         """Whether records of this kind can be kept there at all."""
 
+    @property
+    def truncated(self) -> int:
+        """Instances that it holds only in part, because they are too large for it."""
+
+    def expect(self, keys: Iterable[RecordKey]) -> None:
+        """What we hold from before the first reading: it tells whose records to ask for."""
+
     def rebuilt(self) -> Collection[Record]:
         """Records of kinds that it does not take, as far as they can be told from those it holds."""
 
@@ -68,7 +75,10 @@ class Backend(Protocol):
         """Asked live, past all its caches."""
 
     def as_kept(self, record: Record) -> Record:
-        """The record as a reading would show it, were it written now: less what does not fit there. Pure."""
+        """The record as a reading would show it, were it written now: less what does not fit there. Pure.
+
+        Raises UpstreamRefused for an instance that does not fit at all.
+        """
 
     async def watch(self, hint: Callable[[], None]) -> None:
         """Call `hint` whenever something may have changed there; runs until cancelled, and may do nothing at all."""

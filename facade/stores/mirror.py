@@ -18,7 +18,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from facade.clock import Clock
-from facade.errors import StoreUnavailable
+from facade.errors import StoreUnavailable, UpstreamRefused
 from facade.registry import rules
 from facade.registry.model import Cause, Instance, InstanceKey, Microservice, Record, RecordKey
 from facade.registry.store import Put, Remove, Write
@@ -95,6 +95,7 @@ class Mirror:
         self._had_data = any(map(self.concerns, held))
         self.outward = Outward(self.backend, held, self.contact, self._clock, is_strict=self._is_strict)
         self.backend.lookup = held.get
+        self.backend.expect(held)
         try:
             async with asyncio.timeout(FIRST_READING_WITHIN_S):
                 await self._read(is_whole=True)
@@ -152,6 +153,8 @@ class Mirror:
             told.append("answers")
         if self.outward.outbox:
             told.append(f"writes that wait: {len(self.outward.outbox)}")
+        if self.backend.truncated:
+            told.append(f"instances that are too large for it and cut there: {self.backend.truncated}")
         if self.outward.parked:
             told.append(f"instances that do not fit there and are listed by us alone: {len(self.outward.parked)}")
         if self._doubted:
@@ -263,7 +266,10 @@ class Mirror:
         return False
 
     def _is_known_so(self, here: Record, there: Record) -> bool:
-        return is_same(here, there) or is_same(self.backend.as_kept(here), there)
+        try:
+            return is_same(here, there) or is_same(self.backend.as_kept(here), there)
+        except UpstreamRefused:  # what is here would not even fit there
+            return False
 
     def _is_missing_here(self, record: Record) -> bool:
         return record.key not in self._held and not self.outward.was_ended(record.key)

@@ -94,7 +94,7 @@ def _backend(registry: UpstreamUrl, policy: Policy, clock: Clock, cluster: str) 
     if registry.origin is Origin.EUREKA:
         outbound = Outbound(registry.bases, auth=registry.credentials, clock=clock)
         return EurekaBackend(EurekaClient(outbound), policy, clock, cluster=cluster)
-    return ServiceCenterBackend(_servicecenter_client(registry, clock), policy, clock)
+    return ServiceCenterBackend(_servicecenter_client(registry, clock), policy, clock, cluster=cluster)
 
 
 def _servicecenter_client(registry: UpstreamUrl, clock: Clock) -> ServiceCenterClient:

@@ -27,7 +27,7 @@ VERSION = "1"
 
 _ORIGIN, _ID, _VERSION = "_bridge.origin", "_bridge.id", "_bridge.v"
 CLUSTER = "_bridge.cluster"
-"""Which bridge has written it: set by the backend that does."""
+"""Which bridge has written it."""
 _INSTANCE, _SERVICE, _NAME = "_sc.instance", "_sc.service", "_sc.name"
 _APP, _ENVIRONMENT, _DOMAIN, _PROJECT = "_sc.appId", "_sc.env", "_sc.domain", "_sc.project"
 _SERVICE_ID, _REPORTED, _OVERRIDE, _DIRTY = "_sc.serviceId", "_sc.reported", "_sc.override", "_sc.dirty"

@@ -36,6 +36,8 @@ HOST_NAME_LENGTH = 64
 """The longest host name that a real ServiceCenter takes; DNS knows four times as much."""
 
 ORIGIN, ID, _VERSION, _TRUNCATED = "_bridge.origin", "_bridge.id", "_bridge.v", "_bridge.truncated"
+CLUSTER = "_bridge.cluster"
+"""Which bridge has written it."""
 _APP, _INSTANCE_ID, _DOCUMENT = "_eureka.app", "_eureka.instanceId", "_eureka.doc"
 _STATUS, _OVERRIDE = "_eureka.status", "_eureka.overriddenStatus"
 
@@ -54,15 +56,18 @@ _decode_rest = msgspec.json.Decoder(InstanceInfo).decode
 # There
 
 
-def pack(instance: Instance) -> MicroServiceInstance:
-    """The document to register, within the limits of a real server. Raises UpstreamRefused where that cannot be."""
+def pack(instance: Instance, cluster: str = "") -> MicroServiceInstance:
+    """The document to register, within the limits of a real server; `cluster` names the bridge that does it.
+
+    Raises UpstreamRefused where that cannot be.
+    """
     document = _within_rules(servicecenter.from_instance(instance, "", ""))
     try:
         check_instance(document)
     except MalformedDocument as error:
         raise UpstreamRefused(str(error), Code.INVALID_PARAMETERS) from None
     if instance.key.origin is Origin.EUREKA:
-        return _with_rest(document, instance)
+        return _with_rest(document, instance, cluster)
     if not _fits(document):
         raise UpstreamRefused(
             f"the instance takes more than the {REGISTER_BYTES} bytes that ServiceCenter reads", Code.INVALID_PARAMETERS
@@ -97,10 +102,10 @@ def _within_rules(document: MicroServiceInstance) -> MicroServiceInstance:
     )
 
 
-def _with_rest(document: MicroServiceInstance, instance: Instance) -> MicroServiceInstance:
+def _with_rest(document: MicroServiceInstance, instance: Instance, cluster: str) -> MicroServiceInstance:
     """The largest of the possible documents that fits."""
     own = {key: value for key, value in instance.metadata.items() if not key.startswith(MARKS)}
-    told = _told(instance)
+    told = _told(instance) | ({CLUSTER: cluster} if cluster else {})
     for number, rest in enumerate(_ever_less(instance)):
         packed = {_DOCUMENT: rest} if rest else {}
         loss = {_TRUNCATED: "true"} if number else {}

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from itertools import compress, islice
 from operator import not_
@@ -100,6 +100,13 @@ class EurekaBackend:
     def takes(self, key: RecordKey) -> bool:
         """Eureka's own of the one name space that it has, and any of ServiceCenter's."""
         return isinstance(key, InstanceKey) and (key.origin is Origin.SERVICECENTER or key.space == Space())
+
+    @property
+    def truncated(self) -> int:
+        return 0
+
+    def expect(self, keys: Iterable[RecordKey]) -> None:
+        """It has one name space, and all of it is read."""
 
     def rebuilt(self) -> Collection[Record]:
         return self._picture.services.values()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from msgspec.structs import replace
 
 from facade.clock import Clock
-from facade.errors import InstanceNotFound, MalformedDocument, ServiceNotFound, StoreUnavailable, UpstreamRefused
+from facade.errors import InstanceNotFound, MalformedDocument, ServiceNotFound, UpstreamRefused
 from facade.registry.model import (
     Instance,
     InstanceKey,
@@ -53,7 +53,8 @@ class ServiceCenterBackend:
     """Its caches hear of a change after up to 0.6 s; that of an end after 2.3 s, which is asked for live."""
     whole_every_s = 60.0
 
-    def __init__(self, client: ServiceCenterClient, policy: Policy, clock: Clock) -> None:
+    def __init__(self, client: ServiceCenterClient, policy: Policy, clock: Clock, *, cluster: str = "") -> None:
+        """`cluster` names this bridge in what is packed."""
         self.title = f"ServiceCenter at {', '.join(client.outbound.bases)}"
         self.lookup: Callable[[RecordKey], Record | None] = _nothing
         self.version: Version | None = None
@@ -61,6 +62,7 @@ class ServiceCenterBackend:
         self._client = client
         self._policy = policy
         self._clock = clock
+        self._cluster = cluster
         self._records: dict[RecordKey, Record] = {}
         self._readings: dict[Tenant, Reading] = {}
         self._read_s = float("-inf")
@@ -120,10 +122,7 @@ class ServiceCenterBackend:
     def as_kept(self, record: Record) -> Record:
         if not isinstance(record, Instance):
             return record
-        try:
-            document = pack(record)
-        except UpstreamRefused:
-            return record
+        document = self._pack(record)
         if record.key.origin is Origin.EUREKA:
             return unpack(document, record.service, self._policy) or record
         owner = Microservice(key=ServiceId(record.key.space.tenant, record.key.group), name=record.service)
@@ -173,8 +172,8 @@ class ServiceCenterBackend:
         _checked(lambda: check_service(document), lambda: check_tags(record.tags))
         reading = self._reading_of(record.key.tenant)
         if before is None or not await self._amend_service(record, before):
-            if await self._create(record.key.tenant, document) != record.key.service_id:
-                raise StoreUnavailable(f"{record.name.name}: {_SOMEBODY_ELSE}")
+            if await self._client.create_service(record.key.tenant, document) != record.key.service_id:
+                raise UpstreamRefused(f"{record.name.name}: {_SOMEBODY_ELSE}", Code.SERVICE_EXISTS)
             # One that was there already has not been changed.
             there = await self._client.service(*record.key)
             if there is not None and there.properties != record.properties:
@@ -205,14 +204,6 @@ class ServiceCenterBackend:
             )
         await self._client.set_service_properties(*record.key, record.properties)
 
-    async def _create(self, tenant: Tenant, document: MicroService, tags: dict[str, str] | None = None) -> str:
-        try:
-            return await self._client.create_service(tenant, document, tags)
-        except UpstreamRefused as error:
-            if error.code == Code.SERVICE_EXISTS:
-                raise StoreUnavailable(f"{document.service_name}: {_SOMEBODY_ELSE} ({error})") from error
-            raise
-
     async def _put_schema(self, record: Schema) -> None:
         request = ModifySchemaRequest(schema=record.text, summary=record.summary)
         _checked(lambda: check_schema(record.key.schema_id, request))
@@ -230,11 +221,11 @@ class ServiceCenterBackend:
     # Instances
 
     async def _put_instance(self, record: Instance, before: Instance | None) -> None:
-        document = pack(record)
+        document = self._pack(record)
         may_be_there = self._may_be_there(record.key)
         self._put_s[record.key] = self._clock.monotonic_s()
         if before is not None and self._place(before) == self._place(record):
-            await self._amend(record, document, pack(before))
+            await self._amend(record, document, self._pack(before))
         else:
             if before is not None:
                 await self.remove(before)
@@ -284,9 +275,11 @@ class ServiceCenterBackend:
             try:
                 registered = await self._client.register(*self._place(record), document)
             except ServiceNotFound:
-                raise StoreUnavailable(f"the service of {record.portable_id} is deleted while it registers") from None
+                raise UpstreamRefused(
+                    f"{record.service.name}: deleted at this moment", Code.SERVICE_NOT_EXISTS
+                ) from None
         if registered != document.instance_id:
-            raise StoreUnavailable(f"registered {record.portable_id} under another id, {registered}")
+            raise UpstreamRefused(f"registered {record.portable_id} under another id, {registered}")
 
     async def _create_service_of(self, record: Instance) -> None:
         tenant = record.key.space.tenant
@@ -308,8 +301,8 @@ class ServiceCenterBackend:
             environment=record.service.environment,
         )
         _checked(lambda: check_service(document))
-        if await self._create(tenant, document) != record.key.group:
-            raise StoreUnavailable(f"{record.service.name}: {_SOMEBODY_ELSE}")
+        if await self._client.create_service(tenant, document) != record.key.group:
+            raise UpstreamRefused(f"{record.service.name}: {_SOMEBODY_ELSE}", Code.SERVICE_EXISTS)
         reading.note_service(record.key.group, document)
 
     def _implied(self, record: Instance) -> MicroService:
@@ -325,14 +318,17 @@ class ServiceCenterBackend:
         """With its alias where that is free; under the id of whoever has registered that very service."""
         for attempt in (document, replace(document, alias="")):
             try:
-                return await self._create(tenant, attempt)
-            except StoreUnavailable as error:
-                if not isinstance(error.__cause__, UpstreamRefused):
+                return await self._client.create_service(tenant, attempt)
+            except UpstreamRefused as error:
+                if error.code != Code.SERVICE_EXISTS:
                     raise
         existing = await self._client.existing(record.service)
         if existing is None:
-            raise StoreUnavailable(f"{record.service.name}: {_SOMEBODY_ELSE}")
+            raise UpstreamRefused(f"{record.service.name}: {_SOMEBODY_ELSE}", Code.SERVICE_EXISTS)
         return existing
+
+    def _pack(self, record: Instance) -> MicroServiceInstance:
+        return pack(record, self._cluster)
 
     # Where things are
 

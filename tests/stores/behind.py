@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from msgspec.structs import replace
 
@@ -41,6 +41,11 @@ class Behind:
 
     def takes(self, key: RecordKey) -> bool:
         return isinstance(key, InstanceKey | ServiceId | SchemaId)
+
+    truncated = 0
+
+    def expect(self, keys: Iterable[RecordKey]) -> None:
+        return None
 
     def rebuilt(self) -> Collection[Record]:
         return ()

@@ -216,8 +216,9 @@ async def test_an_id_that_somebody_else_has_given_is_no_failure_of_ours(
         TENANT, MicroService(service_id="own", app_id="shop", service_name="cart", version="1.2.3")
     )
 
-    with pytest.raises(StoreUnavailable, match="somebody else"):
+    with pytest.raises(UpstreamRefused) as refused:
         await behind.put(SERVICE, None)
+    assert refused.value.code == 400010
 
 
 async def test_an_application_goes_into_the_service_that_somebody_else_has_made(
