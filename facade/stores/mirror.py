@@ -27,6 +27,7 @@ from facade.stores.outward import Contact, Outward, key_of
 
 READ_EVERY_S = 1.0
 RENEW_EVERY_S = 1.5
+WATCH_AGAIN_AFTER_S = 10.0
 FIRST_READING_WITHIN_S = 10.0
 CHANGES_A_COMMIT = 200
 KEYS_A_TURN = 1_000
@@ -96,20 +97,19 @@ class Mirror:
         self.outward = Outward(self.backend, held, self.contact, self._clock, is_strict=self._is_strict)
         self.backend.lookup = held.get
         self.backend.expect(held)
-        try:
-            async with asyncio.timeout(FIRST_READING_WITHIN_S):
-                await self._read(is_whole=True)
-        except TimeoutError:
-            self.contact.lose(f"no whole answer within {FIRST_READING_WITHIN_S:g} s")
-        except StoreUnavailable as error:
-            self.contact.lose(error)
+        with self.contact.guarded():
+            try:
+                async with asyncio.timeout(FIRST_READING_WITHIN_S):
+                    await self._read(is_whole=True)
+            except TimeoutError:
+                raise StoreUnavailable(f"no whole answer within {FIRST_READING_WITHIN_S:g} s") from None
 
     async def run(self) -> None:
         """Read, renew and listen until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._read_forever())
             tasks.create_task(self._renew_forever())
-            tasks.create_task(self.backend.watch(self.hint))
+            tasks.create_task(self._watch_forever())
 
     @property
     def is_current(self) -> bool:
@@ -177,9 +177,19 @@ class Mirror:
     async def _renew_forever(self) -> None:
         while True:
             await asyncio.sleep(RENEW_EVERY_S)
-            await self.outward.tell_renewals()
-            await self._end_lapsed()
-            self.outward.tidy()
+            with self.contact.guarded():
+                await self.outward.tell_renewals()
+                await self._end_lapsed()
+                self.outward.tidy()
+
+    async def _watch_forever(self) -> None:
+        """Without it all is seen a second later: no fault of it counts as one of the registry."""
+        while True:
+            try:
+                await self.backend.watch(self.hint)
+            except Exception:
+                log.exception("the watch ended by a fault of ours registry=%s", self.backend.title)
+            await asyncio.sleep(WATCH_AGAIN_AFTER_S)
 
     async def _end_lapsed(self) -> None:
         """Parked instances have nobody else to end them."""
@@ -191,13 +201,11 @@ class Mirror:
 
     async def refresh(self) -> None:
         """Look what has changed there; when it has been away, catch up first."""
-        try:
+        with self.contact.guarded():
             if self.contact.is_lost:
                 await self._return()
             else:
                 await self._read(is_whole=self._clock.monotonic_s() - self._read_whole_s >= self.backend.whole_every_s)
-        except StoreUnavailable as error:
-            self.contact.lose(error)
 
     async def _return(self) -> None:
         await self.backend.read(is_whole=True)  # it answers, and in a way to rely on

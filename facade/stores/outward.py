@@ -36,6 +36,7 @@ class Contact:
         self.title = title
         self.trouble = ""
         """Why it does not, in plain words; empty while it does."""
+        self._fault = ""
         self._clock = clock
         self._lost_s = 0.0
 
@@ -57,6 +58,19 @@ class Contact:
         if self.is_lost:
             log.warning("registry behind us is back registry=%s after_s=%.0f", self.title, self.lost_for_s)
         self.trouble = ""
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Around one step of an endless task: whatever happens in it, the next step comes."""
+        try:
+            yield
+        except StoreUnavailable as error:
+            self.lose(error)
+        except Exception as error:
+            if self._fault != (fault := repr(error)):  # the same one every second is told once
+                log.exception("a fault of ours registry=%s", self.title)
+            self._fault = fault
+            self.lose(f"a fault of this server, see its log: {fault}")
 
 
 class Waiting(NamedTuple):
@@ -173,20 +187,25 @@ class Outward:
         self._due[key] = None
 
     async def tell_renewals(self) -> None:
-        """Who is unknown there once may have been ended by somebody else; who renews here again after that is not."""
+        """Raises StoreUnavailable; then they are told later.
+
+        Who is unknown there once may have been ended by somebody else; who renews here again after that is not."""
         if self._contact.is_lost:
             return
         due, self._due = self._due, {}
+        try:
+            await self._tell(due)
+        except BaseException:
+            self._due = due | self._due
+            raise
+
+    async def _tell(self, due: Iterable[InstanceKey]) -> None:
         instances = [one for one in map(self._held.get, due) if isinstance(one, Instance) and self._is_there(one.key)]
         lost = [one for one in instances if one.key in self._unknown]
         known = [one for one in instances if one.key not in self._unknown]
-        try:
-            await self.push(lost)
-            self._unknown -= {one.key for one in lost}
-            self._unknown |= {one.key for one in await self._renew(known)}
-        except StoreUnavailable as error:
-            self._contact.lose(error)
-            self._due = due | self._due
+        await self.push(lost)
+        self._unknown -= {one.key for one in lost}
+        self._unknown |= {one.key for one in await self._renew(known)}
 
     async def _renew(self, instances: list[Instance]) -> list[Instance]:
         """Those that are unknown there."""

@@ -196,10 +196,11 @@ class Publisher:
         while True:
             await asyncio.sleep(PASS_EVERY_S)
             for way in self._ways:
-                await self.copy(way)
+                with way.target.contact.guarded():
+                    await self.copy(way)
 
     async def copy(self, way: _Way) -> None:
-        """One pass in one direction. A registry that does not answer now is asked in the next."""
+        """One pass in one direction. Raises StoreUnavailable: the target is asked again in the next."""
         if way.target.contact.is_lost or way.origin.contact.lost_for_s > KEPT_UNSEEN_S:
             return
         last = self._copied.get(way)
@@ -207,14 +208,11 @@ class Publisher:
         is_quiet = last is not None and current.is_as(last) and not self._is_unsettled(way)
         if not is_quiet:
             current = current._replace(originals=self._originals(way))
-        try:
-            if way.origin.is_current and not is_quiet:
-                await self._write_missing(way, current.originals)
-                await self._remove_surplus(way, current.originals)
-                self._copied[way] = current
-            await self._renew(way, current.originals)
-        except StoreUnavailable as error:
-            way.target.contact.lose(error)
+        if way.origin.is_current and not is_quiet:
+            await self._write_missing(way, current.originals)
+            await self._remove_surplus(way, current.originals)
+            self._copied[way] = current
+        await self._renew(way, current.originals)
 
     def _is_unsettled(self, way: _Way) -> bool:
         """Whether another pass may have to do something though nothing has changed."""

@@ -279,6 +279,25 @@ async def test_a_first_start_while_nobody_answers_has_nothing_to_show_and_says_s
     assert not kept.store.health().has_data
 
 
+async def test_a_fault_of_ours_does_not_end_the_readings(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug must show as a registry that is away, with a reason, and not as one that never changes again."""
+
+    def fault(_: Record) -> Record:
+        raise KeyError("a bug")
+
+    fill(kept.behind, instance("i1", host="old.example"))
+    await kept.read()
+    with monkeypatch.context() as broken:
+        broken.setattr(kept.behind, "as_kept", fault)
+        fill(kept.behind, instance("i1", host="new.example"))
+        await kept.read()
+        assert "fault of this server" in kept.store.health().text
+    await kept.read()
+
+    assert kept.store.health().is_writable
+    assert kept.mirror._held[instance("i1").key] == instance("i1", host="new.example")
+
+
 # Doubt
 
 
@@ -380,7 +399,8 @@ async def test_renewals_that_could_not_be_told_are_told_later(kept: Kept) -> Non
     await kept.store.write([Put(one)])
     await kept.store.renew({one.key: 90_000})
     kept.behind.fail()
-    await kept.mirror.outward.tell_renewals()
+    with kept.mirror.contact.guarded():
+        await kept.mirror.outward.tell_renewals()
     kept.behind.mend()
     await kept.read()
 
