@@ -7,6 +7,7 @@ FacadeError
 ├── RevisionCompacted     the history asked for is gone: read in full again
 ├── StoreUnavailable      the store did not answer; trying again may help
 │   └── StoreFull         the store has no room left: writes are refused until it has
+│   └── OwnStoreUnavailable  the store of our own that keeps the picture of a registry behind us
 ├── UpstreamRefused       the registry behind us does not take this record, now or later
 └── StartRefused          the server cannot start as asked; the text is for the operator
 
@@ -45,6 +46,10 @@ class StoreUnavailable(FacadeError):
 
 class StoreFull(StoreUnavailable):
     """The store has no room left. Renewals go on; writes are refused until there is room again."""
+
+
+class OwnStoreUnavailable(StoreUnavailable):
+    """Our own disk did not take what a registry behind us told: no fault of that registry."""
 
 
 class UpstreamRefused(FacadeError):

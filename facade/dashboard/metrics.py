@@ -54,7 +54,7 @@ class Figures(Collector):
         yield from (instances, changes, renewals, threshold, protected)
         yield GaugeMetricFamily("registry_revision", "Number of the last visible change.", registry.revision)
         yield GaugeMetricFamily("registry_store_writable", "1 when the store takes writes.", int(health.is_writable))
-        yield GaugeMetricFamily("registry_data_age_seconds", "How old answers may be.", health.data_age_s)
+        yield GaugeMetricFamily("registry_data_age_seconds", "How old answers may be.", registry.data_age_s)
         yield GaugeMetricFamily("registry_waiting_writes", "Waiting for a registry behind us.", health.waiting)
         yield GaugeMetricFamily("registry_parked_instances", "Not taken by a registry behind us.", health.parked)
         yield GaugeMetricFamily("registry_doubted_records", "Gone behind us, and not believed.", health.doubted)

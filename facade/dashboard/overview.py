@@ -79,7 +79,7 @@ def overview(registry: Registry, wanted: str = "") -> Overview:
 def health(registry: Registry) -> Health:
     store = registry.store_health()
     protections = [(origin, *_protection(registry, origin)) for origin in Origin]
-    return Health(store.is_writable, store.text, store.data_age_s, protections)
+    return Health(store.is_writable, store.text, registry.data_age_s, protections)
 
 
 def _protection(registry: Registry, origin: Origin) -> tuple[bool, str]:

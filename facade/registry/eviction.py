@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from facade.registry import rules
 from facade.registry.leases import Lease, LeaseClock, RenewalRate, Wheel
-from facade.registry.model import Instance, Origin
+from facade.registry.model import Instance, InstanceKey, Origin
 from facade.registry.rules import Policy, Renewals
 
 
@@ -29,17 +29,17 @@ class Protection(NamedTuple):
 class Eviction:
     """Watches every lease and says which ones end. One guard for each protocol judges those that have lapsed."""
 
-    def __init__(self, policy: Policy, clock: LeaseClock, *, store_keeps_leases: bool) -> None:
+    def __init__(self, policy: Policy, clock: LeaseClock, *, keeps_lease: Callable[[InstanceKey], bool]) -> None:
         self._policy = policy
         self._clock = clock
-        self._store_keeps_leases = store_keeps_leases
+        self._keeps_lease = keeps_lease
         now_s = clock.now_s()
         self._wheel = Wheel(now_s)
         self._guards = {origin: _Guard(policy, now_s) for origin in Origin}
 
     def watch(self, lease: Lease) -> None:
         """A lease has begun."""
-        if not self._store_keeps_leases:
+        if not self._keeps_lease(lease.instance.key):
             self._wheel.add(lease)
         self._guards[lease.instance.key.origin].count(lease.instance, 1)
 

@@ -20,7 +20,19 @@ from facade.registry.changes import ChangeFeed
 from facade.registry.eviction import Eviction, Protection
 from facade.registry.faces import Faces
 from facade.registry.leases import Lease, LeaseClock
-from facade.registry.model import Cause, Change, Instance, InstanceKey, Origin, Record, Revision, ServiceName, Status
+from facade.registry.model import (
+    Cause,
+    Change,
+    Instance,
+    InstanceKey,
+    Origin,
+    Record,
+    Revision,
+    ServiceId,
+    ServiceName,
+    Status,
+    Tenant,
+)
 from facade.registry.rules import Policy
 from facade.registry.store import Commit, Put, Remove, Store, StoreHealth, Write
 from facade.registry.turns import Turns
@@ -29,6 +41,9 @@ RENEWALS_TOLD_EVERY_S = 0.1
 RENEWALS_A_BATCH = 500
 
 log = logging.getLogger(__name__)
+
+
+_LostName = tuple[Origin, Tenant, str, str, str]
 
 
 class Registry:
@@ -42,11 +57,11 @@ class Registry:
         self.faces = Faces(self.catalogue, self.policy)
         self._store = store
         self._lease_clock = LeaseClock(clock)
-        self._eviction = Eviction(self.policy, self._lease_clock, store_keeps_leases=store.keeps_leases)
+        self._eviction = Eviction(self.policy, self._lease_clock, keeps_lease=store.keeps_lease)
         self._turns = Turns()
         self._untold: dict[InstanceKey, Lease] = {}
         """Renewals that the store has not heard of; two of one lease count once."""
-        self._lost: dict[tuple[str, str], Lease] = {}
+        self._lost: dict[_LostName, Lease] = {}
         """Gone from the registry behind us though their owners renewed them here: who renews again is still alive."""
         self._reviving: set[asyncio.Task[None]] = set()
 
@@ -101,14 +116,14 @@ class Registry:
         self._untold[key] = lease
         return lease.instance
 
-    def lost(self, group: str, instance_id: str) -> InstanceKey | None:
-        """The key of an instance that was lost behind us and that a renewal brings back."""
-        lease = self._lost.get((group, instance_id))
+    def lost(self, service: ServiceId, instance_id: str) -> InstanceKey | None:
+        """The key of an instance of this service that was lost behind us and that a renewal brings back."""
+        lease = self._lost.get((Origin.SERVICECENTER, service.tenant, "", service.service_id, instance_id))
         return lease.instance.key if lease is not None else None
 
     def _revived(self, key: InstanceKey) -> Instance:
         """An instance that was lost behind us, about to be registered again because its owner renews it."""
-        lease = self._lost.pop((key.group, key.instance_id), None)
+        lease = self._lost.pop(_lost_name(key), None)
         if lease is None or lease.deadline_s <= self._lease_clock.now_s():
             raise InstanceNotFound(key.group, key.instance_id)
         task = asyncio.get_running_loop().create_task(self._revive(lease.instance))
@@ -119,7 +134,11 @@ class Registry:
     async def _revive(self, instance: Instance) -> None:
         try:
             await self.register(instance)
-            log.info("lost instance registered again application=%s instance=%s", *instance.key[2:])
+            log.info(
+                "lost instance registered again application=%s instance=%s",
+                instance.key.group,
+                instance.key.instance_id,
+            )
         except FacadeError as error:  # its owner hears of it with the next renewal
             log.warning("lost instance not taken again instance=%s reason=%s", instance.key.instance_id, error)
 
@@ -160,7 +179,7 @@ class Registry:
     def has_lapsed(self, key: InstanceKey) -> bool:
         """Whether a lease is past its deadline and waits for the sweep only. A renewal still saves it."""
         lease = self.catalogue.leases.get(key)
-        if lease is None or lease.deadline_s > self._lease_clock.now_s():
+        if lease is None or lease.deadline_s > self._lease_clock.now_s() or self._store.keeps_lease(key):
             return False
         return not self._eviction.protection(key.origin).is_on
 
@@ -177,12 +196,12 @@ class Registry:
     @property
     def has_data(self) -> bool:
         """False while a registry behind us has never been read: an empty answer would be a lie."""
-        return not self._store.keeps_leases or self._store.health().has_data
+        return self._store.has_data
 
     @property
     def data_age_s(self) -> float:
         """How old the answers may be; 0 while they are not."""
-        return self._store.health().data_age_s if self._store.keeps_leases else 0.0
+        return self._store.data_age_s
 
     def store_health(self) -> StoreHealth:
         return self._store.health()
@@ -223,7 +242,7 @@ class Registry:
             lease = self.catalogue.leases.pop(before.key)
             self._eviction.forget(lease)
             if cause is Cause.GONE and lease.renewed_ms:
-                self._lost[before.key.group, before.key.instance_id] = lease
+                self._lost[_lost_name(before.key)] = lease
             self._untold.pop(before.key, None)
         self.catalogue.hide(before, revision)
 
@@ -295,3 +314,9 @@ class Registry:
                 return
             for key in unknown:
                 untold[key].disowned = True
+
+
+def _lost_name(key: InstanceKey) -> _LostName:
+    """A serviceId is unique in its tenant, a flat name in its environment only."""
+    environment = "" if key.origin is Origin.SERVICECENTER else key.space.environment
+    return key.origin, key.space.tenant, environment, key.group, key.instance_id

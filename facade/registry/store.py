@@ -53,10 +53,6 @@ class StoreHealth(NamedTuple):
     is_writable: bool
     text: str
     """One line for a person: what it is and how it does."""
-    data_age_s: float = 0.0
-    """How old the answers may be; 0 while they are not."""
-    has_data: bool = True
-    """False: nothing could be read yet, so an empty answer would be a lie."""
     waiting: int = 0
     """Writes that were answered and wait for a registry behind us to come back."""
     parked: int = 0
@@ -72,8 +68,16 @@ class Store(Protocol):
     none, for no reader can see one. All calls and the follower run on one event loop.
     """
 
-    keeps_leases: bool
-    """Whether the store itself ends leases and tells the follower: then the registry's sweep leaves them alone."""
+    @property
+    def data_age_s(self) -> float:
+        """How old what it shows may be; 0 while it is not."""
+
+    @property
+    def has_data(self) -> bool:
+        """False: a registry behind us could not be read yet, so an empty answer would be a lie."""
+
+    def keeps_lease(self, key: InstanceKey) -> bool:
+        """Whether the store ends this lease itself and tells the follower: then the registry leaves it alone."""
 
     async def open(self, follower: Follower) -> Snapshot:
         """Everything held now; `follower` hears of each commit from here on, in order, exactly once.

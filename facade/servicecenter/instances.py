@@ -87,7 +87,7 @@ class Instances:
         return OK
 
     def beat(self, tenant: Tenant, service_id: str, instance_id: str, request: str = "") -> Instance:
-        lost = self._registry.lost(service_id, instance_id)
+        lost = self._registry.lost(ServiceId(tenant, service_id), instance_id)
         return self._registry.renew(lost or self._key(tenant, service_id, instance_id, _NO_LEASE, request))
 
     async def renew_many(self, ask: Ask) -> Answer:

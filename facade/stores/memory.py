@@ -14,7 +14,8 @@ from facade.registry.store import Commit, Follower, Put, Snapshot, StoreHealth, 
 class MemoryStore:
     """Keeps its records from one `open` to the next, so that a restart can be played within one process."""
 
-    keeps_leases = False
+    data_age_s = 0.0
+    has_data = True
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -40,6 +41,9 @@ class MemoryStore:
     async def renew(self, remaining_ms: Mapping[InstanceKey, int]) -> Collection[InstanceKey]:
         """The registry's memory is all the memory there is: no deadline is kept here."""
         return {key for key in remaining_ms if key not in self._records}
+
+    def keeps_lease(self, key: InstanceKey) -> bool:
+        return False
 
     def health(self) -> StoreHealth:
         return StoreHealth(True, f"In memory, records: {len(self._records)}; they end with this process.")

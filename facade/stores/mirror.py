@@ -12,26 +12,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from facade.clock import Clock
-from facade.errors import StoreUnavailable, UpstreamRefused
+from facade.errors import MalformedDocument, OwnStoreUnavailable, StoreUnavailable, UpstreamRefused
 from facade.registry import rules
 from facade.registry.model import Cause, Instance, InstanceKey, Microservice, Record, RecordKey
 from facade.registry.store import Put, Remove, Write
+from facade.registry.turns import Turns
 from facade.stores.backend import Backend, Seen
-from facade.stores.outward import Contact, Outward, key_of
+from facade.stores.contact import Contact
+from facade.stores.outward import Outward, key_of
 
 READ_EVERY_S = 1.0
 RENEW_EVERY_S = 1.5
 WATCH_AGAIN_AFTER_S = 10.0
 FIRST_READING_WITHIN_S = 10.0
 CHANGES_A_COMMIT = 200
-KEYS_A_TURN = 1_000
-"""What is shown, or compared, in one turn of the event loop; more would make renewals wait."""
+KEYS_A_TURN = 2_000
+COMPARED_A_TURN = 50
+"""What is shown, looked at, or compared, in one turn of the event loop: at most 10 ms; renewals come between."""
+STALE_AFTER_S = 5.0
+"""Readings that take longer than this are late: the registry answers, but slowly."""
 DOUBTED_FOR_S = 90.0
 """The common lease: whoever is alive has registered again by then, here or there."""
 DOUBTED_SHARE = 0.8
@@ -49,10 +54,6 @@ class State(NamedTuple):
 
     title: str
     is_reached: bool
-    has_data: bool
-    """False: nothing was ever read, so there is nothing to show."""
-    data_age_s: float
-    """0 while it answers."""
     waiting: int
     """Writes that wait for its return."""
     parked: int
@@ -85,16 +86,18 @@ class Mirror:
         self._read_whole_s = float("-inf")
         self._returned_s = float("-inf")
         self._revisit: set[RecordKey] = set()
+        self._compared = 0
         self._doubted: set[RecordKey] = set()
         self._doubted_since_s: float | None = None
         self._opened_s = clock.monotonic_s()
 
-    async def open(self, held: Mapping[RecordKey, Record], apply: Apply) -> None:
-        """Read for the first time. `held` is what we show, ours to look at; `apply` writes differences into it."""
+    async def open(self, held: Mapping[RecordKey, Record], apply: Apply, turns: Turns) -> None:
+        """Read for the first time. `held` is what we show, ours to look at; `apply` writes differences into it;
+        `turns` are those of its writers."""
         self._held, self._apply = held, apply
         self._opened_s = self._clock.monotonic_s()
         self._had_data = any(map(self.concerns, held))
-        self.outward = Outward(self.backend, held, self.contact, self._clock, is_strict=self._is_strict)
+        self.outward = Outward(self.backend, held, turns, self.contact, self._clock, is_strict=self._is_strict)
         self.backend.lookup = held.get
         self.backend.expect(held)
         with self.contact.guarded():
@@ -125,21 +128,26 @@ class Mirror:
         return State(
             title=self.backend.title,
             is_reached=not self.contact.is_lost,
-            has_data=self._read_s is not None or self._had_data,
-            data_age_s=self._data_age_s(),
             waiting=waiting,
             parked=len(self.outward.parked),
             doubted=doubted,
             text=self._text(),
         )
 
-    def _data_age_s(self) -> float:
-        if not self.contact.is_lost and not self._doubted:
-            return 0.0
+    @property
+    def has_data(self) -> bool:
+        """False: nothing was ever read, so there is nothing to show."""
+        return self._read_s is not None or self._had_data
+
+    @property
+    def data_age_s(self) -> float:
+        """Of what we show; 0 while it answers within the time that readings take."""
         since_s = self._read_s if self._read_s is not None else self._opened_s
         if self._doubted_since_s is not None:
             since_s = min(since_s, self._doubted_since_s)
-        return self._clock.monotonic_s() - since_s
+        age_s = self._clock.monotonic_s() - since_s
+        is_old = self.contact.is_lost or self._doubted_since_s is not None or age_s > STALE_AFTER_S
+        return age_s if is_old else 0.0
 
     def _text(self) -> str:
         told = []
@@ -180,6 +188,8 @@ class Mirror:
             with self.contact.guarded():
                 await self.outward.tell_renewals()
                 await self._end_lapsed()
+                if not self.contact.is_lost:
+                    await self.outward.offer_parked()
                 self.outward.tidy()
 
     async def _watch_forever(self) -> None:
@@ -195,9 +205,8 @@ class Mirror:
         """Parked instances have nobody else to end them."""
         lapsed = [Remove(key, Cause.LAPSED) for key in self.outward.lapsed()]
         for write in lapsed:
-            self.outward.parked.pop(write.key, None)  # type: ignore[arg-type]
-        if lapsed:
-            await self._apply(lapsed)
+            self.outward.parked.pop(write.key, None)
+        await self._commit(lapsed)
 
     async def refresh(self) -> None:
         """Look what has changed there; when it has been away, catch up first."""
@@ -219,33 +228,34 @@ class Mirror:
     # Belief
 
     async def _read(self, *, is_whole: bool) -> None:
-        began_s = self._clock.monotonic_s()
+        began_s, last_whole_s = self._clock.monotonic_s(), self._read_whole_s
+        self._read_whole_s = float("-inf")  # whatever ends this reading early: the next one looks at all
         seen = await self.backend.read(is_whole=is_whole)
-        if is_whole or seen.changed is None:
-            self._read_whole_s = began_s
-            keys: Collection[RecordKey] = {*seen.records, *filter(self.concerns, self._held)}
-            self.copies = {key: record for key, record in seen.records.items() if not self.concerns(key)}
+        is_whole = is_whole or seen.changed is None
+        if is_whole:
+            keys: list[RecordKey] = [*seen.records, *(key for key in self._held if key not in seen.records)]
         else:
-            keys = {*seen.changed, *self._revisit}
-            self._note_copies(seen)
+            keys = [*{*(seen.changed or ()), *self._revisit}]
         self._revisit = set()
+        await self._note_copies(keys, seen)
         await self._show(await self._differences(keys, seen, began_s), began_s)
         self._read_s = began_s
+        self._read_whole_s = began_s if is_whole else last_whole_s
 
-    def _note_copies(self, seen: Seen) -> None:
-        strangers = [key for key in seen.changed or () if not self.concerns(key)]
-        if strangers:
-            changed = {key: seen.records[key] for key in strangers if key in seen.records}
-            self.copies = {key: one for key, one in self.copies.items() if key not in strangers} | changed
+    async def _note_copies(self, keys: Sequence[RecordKey], seen: Seen) -> None:
+        """Look out for what belongs elsewhere."""
+        changed: dict[RecordKey, Record | None] = {}
+        async for key in _in_turns(keys, KEYS_A_TURN):
+            if not self.concerns(key) and self.copies.get(key) is not (copy := seen.records.get(key)):
+                changed[key] = copy
+        if changed:
+            merged = {**self.copies, **changed}
+            self.copies = {key: copy for key, copy in merged.items() if copy is not None}
 
-    async def _differences(self, keys: Collection[RecordKey], seen: Seen, began_s: float) -> list[Write]:
+    async def _differences(self, keys: Sequence[RecordKey], seen: Seen, began_s: float) -> list[Write]:
         writes: list[Write] = []
         gone: list[RecordKey] = []
-        for number, key in enumerate(keys, 1):
-            if number % KEYS_A_TURN == 0:
-                await asyncio.sleep(0)
-            if not self.concerns(key):
-                continue
+        async for key in _in_turns(filter(self.concerns, keys), KEYS_A_TURN):
             here, there = self._held.get(key), seen.records.get(key)
             if not self.outward.is_settled(key, began_s):
                 self._revisit.add(key)
@@ -257,7 +267,7 @@ class Mirror:
             elif here is None:
                 if await self._is_really_there(there):
                     writes.append(Put(there, Cause.REGISTERED))
-            elif not self._is_known_so(here, there):
+            elif not await self._is_known_so(here, there):
                 writes.append(Put(_with_our_times(there, here), Cause.AMENDED))
         writes += [Put(record) for record in self.backend.rebuilt() if self._is_missing_here(record)]
         return writes + [Remove(key, Cause.GONE) for key in await self._believed(gone, seen)]
@@ -273,9 +283,14 @@ class Mirror:
         self._revisit.add(there.key)
         return False
 
-    def _is_known_so(self, here: Record, there: Record) -> bool:
+    async def _is_known_so(self, here: Record, there: Record) -> bool:
+        if is_same(here, there):
+            return True
+        self._compared += 1
+        if self._compared % COMPARED_A_TURN == 0:
+            await asyncio.sleep(0)
         try:
-            return is_same(here, there) or is_same(self.backend.as_kept(here), there)
+            return is_same(self.backend.as_kept(here), there)
         except UpstreamRefused:  # what is here would not even fit there
             return False
 
@@ -286,7 +301,7 @@ class Mirror:
         """Those of the gone that are taken for gone."""
         if self._doubted_since_s is not None:
             return self._still_doubting(gone, self._doubted_since_s)
-        if not self._is_doubtful(gone):
+        if not self._are_nearly_all(gone):
             return gone
         log.error("nearly all is gone at once registry=%s records=%d: doubted", self.backend.title, len(gone))
         self._doubted, self._doubted_since_s = set(gone), self._clock.monotonic_s()
@@ -296,22 +311,25 @@ class Mirror:
         return []
 
     def _still_doubting(self, gone: list[RecordKey], since_s: float) -> list[RecordKey]:
-        """Who is back is doubted no more; who has stayed away for long enough is gone."""
-        is_over = self._clock.monotonic_s() - since_s >= DOUBTED_FOR_S
-        self._doubted &= {*gone, *self._revisit} if not is_over else set()
+        """Who is back is doubted no more, who goes now is if they are nearly all together; in the end all are gone."""
+        still = self._doubted & {*gone, *self._revisit}
+        if self._clock.monotonic_s() - since_s >= DOUBTED_FOR_S:
+            self._doubted = set()
+        else:
+            self._doubted = {*still, *gone} if self._are_nearly_all({*still, *gone}) else still
         if not self._doubted:
             self._doubted_since_s = None
         self._revisit |= self._doubted
         return [key for key in gone if key not in self._doubted]
 
-    def _is_doubtful(self, gone: Sequence[RecordKey]) -> bool:
-        missing = [key for key in gone if isinstance(key, InstanceKey)]
+    def _are_nearly_all(self, gone: Collection[RecordKey]) -> bool:
+        missing = sum(isinstance(key, InstanceKey) for key in gone)
         if not missing:
             return False
-        held = sum(1 for key in self._held if isinstance(key, InstanceKey) and self.concerns(key))
-        if self._clock.monotonic_s() - self._returned_s < DOUBTED_AFTER_RETURN_S and len(missing) == held:
+        held = sum(isinstance(key, InstanceKey) and self.concerns(key) for key in self._held)
+        if self._clock.monotonic_s() - self._returned_s < DOUBTED_AFTER_RETURN_S and missing == held:
             return True
-        return len(missing) > rules.FEW and len(missing) >= DOUBTED_SHARE * held
+        return missing > rules.FEW and missing >= DOUBTED_SHARE * held
 
     async def _show(self, writes: list[Write], began_s: float) -> None:
         for start in range(0, len(writes), CHANGES_A_COMMIT):
@@ -319,8 +337,20 @@ class Mirror:
             for write in part:
                 if not isinstance(write, Put):
                     self.outward.forget(write.key)
-            await self._apply(part)
+            await self._commit(part)
             await asyncio.sleep(0)
+
+    async def _commit(self, writes: Sequence[Write]) -> None:
+        try:
+            await self._apply(writes)
+        except StoreUnavailable as error:
+            raise OwnStoreUnavailable(str(error)) from error
+        except MalformedDocument as error:
+            if len(writes) > 1:
+                for write in writes:
+                    await self._commit([write])
+            else:
+                log.warning("cannot be kept here record=%s reason=%s", key_of(writes[0]), error)
 
     def _is_still_true(self, write: Write, began_s: float) -> bool:
         """Whether nobody has written the record here while others were being compared."""
@@ -329,6 +359,14 @@ class Mirror:
             return True
         self._revisit.add(key)
         return False
+
+
+async def _in_turns(keys: Iterable[RecordKey], a_turn: int) -> AsyncIterator[RecordKey]:
+    """The keys, with room for others in between."""
+    for number, key in enumerate(keys, 1):
+        yield key
+        if number % a_turn == 0:
+            await asyncio.sleep(0)
 
 
 def is_same(one: Record, other: Record) -> bool:

@@ -9,68 +9,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from facade.clock import Clock
 from facade.errors import StoreUnavailable, UpstreamRefused
 from facade.registry.model import Instance, InstanceKey, Origin, Record, RecordKey, SchemaId, ServiceId
 from facade.registry.store import Put, Write
+from facade.registry.turns import Turns
 from facade.stores.backend import Backend
+from facade.stores.contact import Contact, at_once
 
 OUTBOX_LIMIT = 10_000
 """Records that may wait; a server away for long costs no more memory than that."""
+WRITE_WITHIN_S = 4.0
+"""Clients give up after 5 to 10 s, and would write again while we still try."""
+ATTEMPTS = 3
 RENEWALS_A_CALL = 500
-CALLS_AT_ONCE = 16
+PARKED_FOR_S = 60.0
+TIDY_EVERY_S = 30.0
 ENDED_KEPT_S = 660.0
 """A ServiceCenter shows for up to ten minutes what we have ended: its longest self-protection."""
 
 log = logging.getLogger(__name__)
-
-
-class Contact:
-    """Whether the registry behind us answers, and since when it does not."""
-
-    def __init__(self, title: str, clock: Clock) -> None:
-        self.title = title
-        self.trouble = ""
-        """Why it does not, in plain words; empty while it does."""
-        self._fault = ""
-        self._clock = clock
-        self._lost_s = 0.0
-
-    @property
-    def is_lost(self) -> bool:
-        return bool(self.trouble)
-
-    @property
-    def lost_for_s(self) -> float:
-        return self._clock.monotonic_s() - self._lost_s if self.is_lost else 0.0
-
-    def lose(self, reason: object) -> None:
-        if not self.is_lost:
-            self._lost_s = self._clock.monotonic_s()
-            log.error("registry behind us does not answer registry=%s reason=%s", self.title, reason)
-        self.trouble = str(reason) or "no answer"
-
-    def regain(self) -> None:
-        if self.is_lost:
-            log.warning("registry behind us is back registry=%s after_s=%.0f", self.title, self.lost_for_s)
-        self.trouble = ""
-
-    @contextmanager
-    def guarded(self) -> Iterator[None]:
-        """Around one step of an endless task: whatever happens in it, the next step comes."""
-        try:
-            yield
-        except StoreUnavailable as error:
-            self.lose(error)
-        except Exception as error:
-            if self._fault != (fault := repr(error)):  # the same one every second is told once
-                log.exception("a fault of ours registry=%s", self.title)
-            self._fault = fault
-            self.lose(f"a fault of this server, see its log: {fault}")
 
 
 class Waiting(NamedTuple):
@@ -79,16 +42,33 @@ class Waiting(NamedTuple):
     """The record as it was before: what is removed here is looked up there by more than its key."""
 
 
+class Parked(NamedTuple):
+    """An instance that is not taken there."""
+
+    reason: str
+    again_s: float
+    """When it is offered once more: quotas grow, and rights are given."""
+
+
 class Outward:
     def __init__(
-        self, backend: Backend, held: Mapping[RecordKey, Record], contact: Contact, clock: Clock, *, is_strict: bool
+        self,
+        backend: Backend,
+        held: Mapping[RecordKey, Record],
+        turns: Turns,
+        contact: Contact,
+        clock: Clock,
+        *,
+        is_strict: bool,
     ) -> None:
-        """`held` is what we show. `is_strict` refuses writes while nobody answers, instead of letting them wait."""
-        self.parked: dict[InstanceKey, str] = {}
-        """Instances that it does not take, and why."""
+        """`held` is what we show, `turns` are those of its writers. `is_strict` refuses writes while nobody answers,
+        instead of letting them wait."""
+        self.parked: dict[RecordKey, Parked] = {}
+        """Instances that it does not take."""
         self.outbox: dict[RecordKey, Waiting] = {}
         self._backend = backend
         self._held = held
+        self._turns = turns
         self._contact = contact
         self._clock = clock
         self._is_strict = is_strict
@@ -98,6 +78,8 @@ class Outward:
         self._writing: dict[RecordKey, int] = {}
         self._written_s: dict[RecordKey, float] = {}
         self._ended_s: dict[RecordKey, float] = {}
+        self._attempts: Counter[RecordKey] = Counter()
+        self._tidied_s = clock.monotonic_s()
 
     # Writes
 
@@ -124,9 +106,10 @@ class Outward:
             self._queue(write, before)
             return
         try:
-            await self._send(Waiting(write, before))
-        except StoreUnavailable as error:
-            self._contact.lose(error)
+            async with asyncio.timeout(WRITE_WITHIN_S):
+                await self._send(Waiting(write, before))
+        except (StoreUnavailable, TimeoutError) as error:
+            self._contact.lose(str(error) or f"no answer to a write within {WRITE_WITHIN_S:g} s")
             self._queue(write, before)
 
     def _note_lease(self, write: Write) -> None:
@@ -143,7 +126,7 @@ class Outward:
         if not isinstance(write, Put):
             if held is not None and held.key not in self.parked:
                 await self._backend.remove(held)
-            self.parked.pop(write.key, None)  # type: ignore[arg-type]
+            self.parked.pop(write.key, None)
             return
         record = write.record
         is_parked = record.key in self.parked
@@ -154,12 +137,12 @@ class Outward:
                 raise
             self._park(record.key, str(error))
         else:
-            self.parked.pop(record.key, None)  # type: ignore[arg-type]
+            self.parked.pop(record.key, None)
 
     def _park(self, key: InstanceKey, reason: str) -> None:
         if key not in self.parked:
-            log.warning("instance does not fit there application=%s instance=%s reason=%s", *key[2:], reason)
-        self.parked[key] = reason
+            log.warning("not taken there application=%s instance=%s reason=%s", key.group, key.instance_id, reason)
+        self.parked[key] = Parked(reason, self._clock.monotonic_s() + PARKED_FOR_S)
 
     def parks_again(self, instance: Instance) -> bool:
         """Whether it was parked before we were started; then it is for one more term of its lease."""
@@ -180,6 +163,10 @@ class Outward:
         # What it holds there when it is back is anybody's guess; only what is to be ended has to be known.
         self.outbox[key] = Waiting(write, None if isinstance(write, Put) else before)
 
+    def take_back(self, key: RecordKey) -> None:
+        """A write that waits is not to be: it failed here."""
+        self.outbox.pop(key, None)
+
     # Renewals
 
     def note_renewal(self, key: InstanceKey, remaining_ms: int) -> None:
@@ -187,9 +174,10 @@ class Outward:
         self._due[key] = None
 
     async def tell_renewals(self) -> None:
-        """Raises StoreUnavailable; then they are told later.
+        """Who is unknown there once may have been ended by somebody else; who renews here again after that is not.
 
-        Who is unknown there once may have been ended by somebody else; who renews here again after that is not."""
+        Raises StoreUnavailable; then they are told later.
+        """
         if self._contact.is_lost:
             return
         due, self._due = self._due, {}
@@ -215,7 +203,7 @@ class Outward:
         async def tell(batch: list[Instance]) -> None:
             unknown.extend(await self._backend.renew(batch))
 
-        await _all(tell(batch) for batch in batches)
+        await at_once(tell(batch) for batch in batches)
         return unknown
 
     def _is_there(self, key: InstanceKey) -> bool:
@@ -224,11 +212,12 @@ class Outward:
     # Coming back
 
     async def catch_up(self) -> None:
-        """Send what waits, then make sure that all who are alive here are known there. Raises StoreUnavailable."""
-        for kind in (ServiceId, SchemaId, object):  # an instance needs its service
-            await _all(self._send_waiting(key) for key in list(self.outbox) if isinstance(key, kind))
+        """Renew who is alive here, send what waits, and register again who was unknown. Raises StoreUnavailable."""
         alive = [one for one in self._held.values() if isinstance(one, Instance) and self.is_alive(one.key)]
-        await self.push(await self._renew([one for one in alive if self._is_there(one.key)]))
+        unknown = await self._renew([one for one in alive if self._is_there(one.key)])
+        for kind in (ServiceId, SchemaId, object):  # an instance needs its service
+            await at_once(self._send_waiting(key) for key in list(self.outbox) if isinstance(key, kind))
+        await self.push(unknown)
 
     async def _send_waiting(self, key: RecordKey) -> None:
         waiting = self.outbox.get(key)
@@ -243,6 +232,13 @@ class Outward:
                 await self._send(waiting)
             except UpstreamRefused as error:
                 log.error("a write that waited is not taken there record=%s reason=%s", key, error)
+            except StoreUnavailable as error:
+                # It answers, or we would not be here: this write is what it cannot stand.
+                self._attempts[key] += 1
+                if self._attempts[key] < ATTEMPTS:
+                    raise
+                log.error("a write that waited is given up record=%s reason=%s", key, error)
+        del self._attempts[key]
         self._drop_waiting(key, waiting)
 
     def _drop_waiting(self, key: RecordKey, sent: Waiting) -> None:
@@ -260,16 +256,28 @@ class Outward:
             else []
         )
         for records in (needed, schemas, pushed):
-            await _all(self._push_one(record) for record in records)
+            await at_once(self._push_one(record.key) for record in records)
 
-    async def _push_one(self, record: Record) -> None:
-        with self.writing(record.key):
-            try:
-                await self._backend.put(record, None)
-            except UpstreamRefused as error:
-                log.warning("not taken there again record=%s reason=%s", record.key, error)
-                if isinstance(record, Instance) and _is_foreign(record, self._backend):
-                    self._park(record.key, str(error))
+    async def _push_one(self, key: RecordKey) -> None:
+        async with self._turns.of(key):
+            record = self._held.get(key)
+            if record is None:  # ended while others were being pushed
+                return
+            with self.writing(key):
+                try:
+                    await self._backend.put(record, None)
+                except UpstreamRefused as error:
+                    if isinstance(record, Instance) and _is_foreign(record, self._backend):
+                        self._park(record.key, str(error))
+                    else:
+                        log.warning("not taken there again record=%s reason=%s", key, error)
+                else:
+                    self.parked.pop(key, None)
+
+    async def offer_parked(self) -> None:
+        """Once more, what was not taken a while ago. Raises StoreUnavailable."""
+        now_s = self._clock.monotonic_s()
+        await at_once(self._push_one(key) for key, parked in list(self.parked.items()) if parked.again_s <= now_s)
 
     # What readings need to know
 
@@ -287,9 +295,9 @@ class Outward:
         """Whether we ended it so lately that it may only seem to be there."""
         return key in self._ended_s
 
-    def lapsed(self) -> list[InstanceKey]:
+    def lapsed(self) -> list[RecordKey]:
         """Parked instances whose lease has ended: nobody else can end them."""
-        return [key for key in self.parked if not self.is_alive(key)]
+        return [key for key in self.parked if isinstance(key, InstanceKey) and not self.is_alive(key)]
 
     def forget(self, key: RecordKey) -> None:
         """It is gone, whoever ended it."""
@@ -301,6 +309,11 @@ class Outward:
     def tidy(self) -> None:
         """Let go of what can matter no more."""
         now_s = self._clock.monotonic_s()
+        if now_s - self._tidied_s < TIDY_EVERY_S:
+            return
+        self._tidied_s = now_s
+        for gone in [key for key in self._alive_until_s if key not in self._held and key not in self.outbox]:
+            self.forget(gone)
         for times, kept_s in ((self._written_s, self._backend.lag_s + 60), (self._ended_s, ENDED_KEPT_S)):
             for key in [key for key, at_s in times.items() if at_s + kept_s < now_s]:
                 del times[key]
@@ -317,19 +330,3 @@ def _is_foreign(instance: Instance, backend: Backend) -> bool:
 
 def _has_service(instance: Instance) -> bool:
     return instance.key.origin is Origin.SERVICECENTER
-
-
-async def _all(calls: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Run them, so many at once; the first that fails ends the others."""
-    gate = asyncio.Semaphore(CALLS_AT_ONCE)
-
-    async def gated(call: Coroutine[Any, Any, None]) -> None:
-        async with gate:
-            await call
-
-    pending = [asyncio.ensure_future(gated(call)) for call in calls]
-    try:
-        await asyncio.gather(*pending)
-    finally:
-        for task in pending:
-            task.cancel()

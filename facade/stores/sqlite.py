@@ -60,7 +60,8 @@ _encode = msgspec.msgpack.Encoder().encode
 class SqliteStore:
     """Everything here runs on the event loop; what waits for the disk is in `_Database`, on a thread of its own."""
 
-    keeps_leases = False
+    data_age_s = 0.0
+    has_data = True
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
@@ -91,6 +92,9 @@ class SqliteStore:
     async def renew(self, remaining_ms: Mapping[InstanceKey, int]) -> Collection[InstanceKey]:
         """From memory, so that renewals go on whatever the disk does."""
         return {key for key in remaining_ms if key not in self._held}
+
+    def keeps_lease(self, key: InstanceKey) -> bool:
+        return False
 
     def health(self) -> StoreHealth:
         place = f"SQLite at {self._path}, records: {len(self._held)}"

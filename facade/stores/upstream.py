@@ -24,9 +24,6 @@ log = logging.getLogger(__name__)
 
 
 class UpstreamStore:
-    keeps_leases = True
-    """Whether an instance lives is decided there; and while there is nobody to ask, it lives."""
-
     def __init__(self, local: Store, mirrors: Sequence[Mirror], publisher: Publisher | None = None) -> None:
         """With several mirrors, each record belongs to the first that it concerns; `publisher` copies between them."""
         self.mirrors = mirrors
@@ -41,7 +38,7 @@ class UpstreamStore:
         snapshot = await self._local.open(self._relay)
         self._revision = snapshot.revision
         self._held |= {record.key: record for record in snapshot.records}
-        await asyncio.gather(*(mirror.open(self._held, self._local.write) for mirror in self.mirrors))
+        await asyncio.gather(*(mirror.open(self._held, self._local.write, self._turns) for mirror in self.mirrors))
         self._follower = follower
         self._tasks = [asyncio.create_task(mirror.run()) for mirror in self.mirrors]
         if self._publisher is not None:
@@ -65,7 +62,13 @@ class UpstreamStore:
                     written.enter_context(mirror.outward.writing(key))
                     await mirror.outward.write(write, before[key])
                 before[key] = write.record if isinstance(write, Put) else None
-            return await self._local.write(writes)
+            try:
+                return await self._local.write(writes)
+            except StoreUnavailable:
+                for mirror in self.mirrors:
+                    for key in keys:
+                        mirror.outward.take_back(key)
+                raise
 
     async def renew(self, remaining_ms: Mapping[InstanceKey, int]) -> Collection[InstanceKey]:
         unknown = []
@@ -77,13 +80,27 @@ class UpstreamStore:
                 mirror.outward.note_renewal(key, left_ms)
         return unknown
 
+    @property
+    def data_age_s(self) -> float:
+        return max(mirror.data_age_s for mirror in self.mirrors)
+
+    @property
+    def has_data(self) -> bool:
+        return all(mirror.has_data for mirror in self.mirrors)
+
+    def keeps_lease(self, key: InstanceKey) -> bool:
+        """Whether an instance lives is decided where it is kept; and while there is nobody to ask, it lives."""
+        return self._mirror_of(key) is not None
+
     def health(self) -> StoreHealth:
+        own = self._local.health()
         states = [mirror.state() for mirror in self.mirrors]
+        told = [state.text for state in states]
+        told += [self._publisher.text] if self._publisher is not None else []
+        told += [] if own.is_writable else [own.text]
         return StoreHealth(
-            is_writable=all(state.is_reached for state in states),
-            text=" ".join([*(state.text for state in states), *([self._publisher.text] if self._publisher else [])]),
-            data_age_s=max(state.data_age_s for state in states),
-            has_data=all(state.has_data for state in states),
+            is_writable=own.is_writable and all(state.is_reached for state in states),
+            text=" ".join(told),
             waiting=sum(state.waiting for state in states),
             parked=sum(state.parked for state in states),
             doubted=sum(state.doubted for state in states) + (self._publisher.held_back if self._publisher else 0),

@@ -11,7 +11,7 @@ import pytest
 from facade.clock import ManualClock
 from facade.registry.eviction import Eviction
 from facade.registry.leases import Lease, LeaseClock
-from facade.registry.model import Origin, Revision
+from facade.registry.model import InstanceKey, Origin, Revision
 from facade.registry.registry import Registry
 from facade.registry.rules import Policy
 from facade.registry.store import Write
@@ -66,7 +66,7 @@ async def test_protection_ends_by_itself(registry: Registry, pass_time: PassTime
 async def test_protection_may_have_no_end(clock: ManualClock) -> None:
     """As Netflix's has none: an operator then says `inf`."""
     lease_clock = LeaseClock(clock)
-    endless = Eviction(Policy(protection_limit_s=inf), lease_clock, store_keeps_leases=False)
+    endless = Eviction(Policy(protection_limit_s=inf), lease_clock, keeps_lease=lambda _: False)
     for number in range(10):
         endless.watch(Lease(flat(instance_id=str(number)), lease_clock.now_s(), clock.now_ms()))
     for _ in range(100):
@@ -138,7 +138,8 @@ async def test_leases_that_the_store_keeps_are_left_to_it(clock: ManualClock) ->
     """An instance may be renewed where we cannot hear it: straight in the registry behind us."""
 
     class LeaseKeepingStore(MemoryStore):
-        keeps_leases = True
+        def keeps_lease(self, key: InstanceKey) -> bool:
+            return True
 
     registry = Registry(LeaseKeepingStore(clock), clock, Policy(self_preservation=False))
     await registry.open()

@@ -10,7 +10,7 @@ import pytest
 from facade.clock import ManualClock
 from facade.errors import InstanceNotFound, StoreUnavailable
 from facade.registry import rules
-from facade.registry.model import Cause, Change, InstanceKey, Origin, Revision, Status
+from facade.registry.model import Cause, Change, InstanceKey, Origin, Revision, Space, Status
 from facade.registry.registry import Registry
 from facade.registry.rules import Policy
 from facade.registry.store import Put, Remove, Write
@@ -270,7 +270,8 @@ async def test_deciding_on_nothing_writes_nothing(registry: Registry, changes: l
 class BehindStore(FlakyStore):
     """A store whose leases somebody else keeps, and which can lose an instance there."""
 
-    keeps_leases = True
+    def keeps_lease(self, key: InstanceKey) -> bool:
+        return True
 
     async def lose(self, key: InstanceKey) -> None:
         await self.write([Remove(key, Cause.GONE)])
@@ -335,3 +336,16 @@ async def test_a_lost_instance_can_be_brought_back_for_as_long_as_its_lease(
 
     with pytest.raises(InstanceNotFound):
         registry.renew(held.key)
+
+
+async def test_a_lost_instance_is_brought_back_by_its_own_tenant_only(behind: tuple[Registry, BehindStore]) -> None:
+    registry, store = behind
+    held = await registry.register(flat())
+    registry.renew(held.key)
+    await store.lose(held.key)
+
+    for space in (Space("attacker"), Space(environment="production")):
+        with pytest.raises(InstanceNotFound):
+            registry.renew(held.key._replace(space=space))
+    assert registry.renew(held.key) == held
+    await settled()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from msgspec.structs import replace
@@ -25,6 +26,12 @@ class Behind:
         """What readings show, when that is not what is there: caches."""
         self.calls: list[str] = []
         self.renewed: list[Instance] = []
+        self.unbearable: set[RecordKey] = set()
+        """Records at which it fails whenever they are written."""
+        self.gate: asyncio.Event | None = None
+        """Writes wait for it."""
+        self.changed: set[RecordKey] | None = None
+        """What readings tell of changed keys; None: compare all."""
         self.room = 10_000
         """Longest metadata that it takes, in characters."""
 
@@ -52,10 +59,14 @@ class Behind:
 
     async def read(self, *, is_whole: bool) -> Seen:
         self._call("read")
-        return Seen(dict(self.records if self.shown is None else self.shown), None)
+        return Seen(dict(self.records if self.shown is None else self.shown), None if is_whole else self.changed)
 
     async def put(self, record: Record, before: Record | None) -> None:
         self._call("put")
+        if self.gate is not None:
+            await self.gate.wait()
+        if record.key in self.unbearable:
+            raise StoreUnavailable("answered 500")
         if isinstance(record, Instance) and len(str(record.metadata)) > self.room:
             raise UpstreamRefused("the body is too large")
         self.records[record.key] = self.as_kept(record)
