@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,12 +20,12 @@ import typer
 from facade import __version__
 from facade.config import CONFIG_VARIABLE, KNOBS, Address, Loaded, Settings, flag, is_list, is_switch, load, shown
 from facade.errors import StartRefused
+from facade.inspection.interruption import INTERRUPTED, when_told_to_stop
 
 if TYPE_CHECKING:
     import asyncio
 
 HEALTH_WITHIN_S = 3.0
-INTERRUPTED = 130
 
 app = typer.Typer(
     name="registry-facade",
@@ -43,8 +42,8 @@ app.add_typer(config_app, name="config")
 
 def main() -> None:
     """The entry point. A start that is refused is one line, never a traceback."""
-    for told_to_stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(told_to_stop, _end_quietly)
+    # Not KeyboardInterrupt: asyncio turns that into a cancellation of what is being closed in good order.
+    when_told_to_stop(lambda: sys.exit(0))
     try:
         app()
     except StartRefused as refusal:
@@ -181,7 +180,10 @@ def diff(
     b: str = typer.Argument(help="likewise"),
     is_json: bool = _AS_JSON,
 ) -> None:
-    """Print what two registries tell differently. Exit code 0: nothing · 1: something · 2: one cannot be asked."""
+    """Print what two registries tell differently, as `dump` reads them: of the tenant default/default.
+
+    Exit code 0: nothing · 1: something · 2: one cannot be asked.
+    """
     commands = _tools()
     from facade.server import policy_of
 
@@ -193,7 +195,10 @@ def dump(
     place: str = typer.Argument(help=_PLACE),
     out: Path = typer.Option(None, metavar="FILE", help="to write, whole or not at all (default: standard output)"),  # noqa: B008
 ) -> None:
-    """Write all that a registry holds, one JSON document a line."""
+    """Write all that a registry holds, one JSON document a line.
+
+    Of a ServiceCenter, and of ours, that is the tenant default/default with all its environments: no other is listed.
+    """
     sys.exit(_tools().dump(place, out))
 
 
@@ -203,7 +208,7 @@ def restore(
     place: str = typer.Argument(help="a server, named as for `dump`"),
     is_dry: bool = typer.Option(False, "--dry-run", help="ask what is there, and change nothing"),
 ) -> None:
-    """Register what a dump holds and a registry does not. What is there already stays as it is.
+    """Register what a dump holds and a registry does not, in the tenant default/default. What is there already stays.
 
     Exit code 0: all is there now · 1: the registry refused some of it · 2: it cannot be done.
     """
@@ -229,9 +234,8 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def _tools() -> ModuleType:
-    """The operator's tools. Work that was cut short is not done, so its exit code is not 0, as that of a server is."""
-    for told_to_stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(told_to_stop, lambda *_: sys.exit(INTERRUPTED))
+    """The operator's tools. They may be interrupted from the beginning, also while they are imported."""
+    when_told_to_stop(lambda: sys.exit(INTERRUPTED))
     from facade.inspection import commands
 
     return commands
@@ -241,8 +245,3 @@ def _url_here(address: Address) -> str:
     """Where a server that listens there can be asked from this machine."""
     anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
     return f"http://{address._replace(host=anywhere.get(address.host, address.host))}"
-
-
-def _end_quietly(_signal: int, _frame: object) -> None:
-    # Not KeyboardInterrupt: asyncio turns that into a cancellation of what is being closed in good order.
-    sys.exit(0)

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
-from urllib.parse import urlsplit
 
 from facade.errors import StartRefused
 
@@ -254,7 +253,7 @@ def is_list(name: str) -> bool:
 
 
 def shown(value: object) -> str:
-    """A value as people may see it, and as a variable would state it; without the password of a URL."""
+    """A value as people may see it, and as a variable would state it; without the passwords of URLs."""
     match value:
         case bool():
             return str(value).lower()
@@ -263,9 +262,16 @@ def shown(value: object) -> str:
         case tuple() | list() if not isinstance(value, Address):
             return ",".join(map(shown, value))
         case str() if "://" in value and "@" in value:
-            userinfo, at, rest = urlsplit(value).netloc.rpartition("@")
-            return value.replace(userinfo + at, f"{userinfo.partition(':')[0]}:***{at}", 1) if rest else value
+            return _PASSWORD.sub(lambda found: found["kept"] or ":***@", value)
     return str(value)
+
+
+_PASSWORD = re.compile(
+    r"(?P<kept>(?:^|,)\s*[\w+.-]*://|\[[^]@,]*\])"
+    r"|:(?!\d*\s*(?:/[^@,]*)?(?:,|$))[^@]*@(?:[^@,]*@)*"
+)
+"""What follows a colon that is not of a scheme, an IPv6 address or a port, to the last @ of that address. A password
+may hold what should have been quoted."""
 
 
 def _layers(flags: Mapping[str, object], file: Path | None) -> Iterator[tuple[_Origin, Mapping[str, object]]]:

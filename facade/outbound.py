@@ -20,6 +20,7 @@ from zlib import crc32
 import httpx
 
 from facade.clock import Clock, SystemClock
+from facade.connections import Connections
 from facade.errors import MalformedDocument, StoreUnavailable
 
 MOST_IN_FLIGHT = 64
@@ -70,10 +71,8 @@ class Outbound:
         self._client = httpx.AsyncClient(
             headers={"Accept-Encoding": "identity", **(headers or {})},
             auth=auth,
-            verify=_trust(bases),
             timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-            limits=httpx.Limits(max_connections=None, keepalive_expiry=_KEEP_IDLE_S),
-            transport=transport,
+            transport=transport or Connections(keep_idle_s=_KEEP_IDLE_S, trust=_trust(bases)),
             # A registry is a neighbour: a proxy that the environment names for the rest of the world is not for it.
             trust_env=False,
         )

@@ -25,7 +25,8 @@ from facade.console import announce, reachable, warn_if_open
 from facade.dashboard.routes import Dashboard
 from facade.doorway import Limits, doorway
 from facade.errors import StartRefused
-from facade.eureka.routes import EurekaFront, EurekaOptions, Hear
+from facade.eureka.records import Hear
+from facade.eureka.routes import EurekaFront, EurekaOptions
 from facade.registry.registry import Registry
 from facade.registry.rules import Policy
 from facade.registry.store import Store

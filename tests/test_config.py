@@ -180,8 +180,35 @@ def test_a_file_that_is_not_there_is_refused(file: Path) -> None:
     assert refusal_of(file=file) == f"cannot read the settings in {file}: No such file or directory"
 
 
-def test_a_password_is_never_shown() -> None:
-    assert shown("redis://jack:secret@host:6379/0") == "redis://jack:***@host:6379/0"
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        pytest.param("redis://jack:secret@host:6379/0", "redis://jack:***@host:6379/0", id="one"),
+        pytest.param("redis://:secret@host", "redis://:***@host", id="nobody's"),
+        pytest.param(
+            "eureka+http://a:secret@h1/eureka,b:secret@h2/eureka",
+            "eureka+http://a:***@h1/eureka,b:***@h2/eureka",
+            id="of each address",
+        ),
+        pytest.param(
+            "eureka+http://h1:8761/eureka, a:secret@[::1]:8762,[fe80::2]",
+            "eureka+http://h1:8761/eureka, a:***@[::1]:8762,[fe80::2]",
+            id="of a later address alone",
+        ),
+        pytest.param(
+            "servicecenter+http://a:secret@h:30100, eureka+http://b:secret@i:1",
+            "servicecenter+http://a:***@h:30100, eureka+http://b:***@i:1",
+            id="of two registries in one text",
+        ),
+        pytest.param("http://a:sec,ret@h", "http://a:***@h", id="with a comma"),
+        pytest.param("http://a:12/secret@h", "http://a:***@h", id="with a slash"),
+        pytest.param("http://a://se@cret://@h", "http://a:***@h", id="with what else should be quoted"),
+        pytest.param("http://h:80/a,i:81,[::1]:82", "http://h:80/a,i:81,[::1]:82", id="none"),
+    ],
+)
+def test_a_password_is_never_shown(url: str, expected: str) -> None:
+    assert shown(url) == expected
+    assert shown((url, url)) == f"{expected},{expected}"
 
 
 def test_what_is_shown_can_be_stated_again(monkeypatch: pytest.MonkeyPatch) -> None:

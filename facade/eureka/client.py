@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 _SLICE = 100
 """So many instances are decoded at a time: about 7 ms."""
 
+_TO_SAY_WHO_S = 2.0
+"""Who takes longer to say who it is, is not one of us."""
+
 _ALL = "/apps"
 _DELTA = "/apps/delta"
 
@@ -86,7 +89,7 @@ class EurekaClient:
 
     async def instance(self, application: str, instance_id: str, base: str | None = None) -> Live | None:
         """Asked live, of `base` or of whoever answers. None: there is no such instance."""
-        path = _path(application, instance_id)
+        path = path_of(application, instance_id)
         return await self.outbound.ask(
             "GET", path, _live, headers=_JSON, stick_to=stick(application, instance_id), base=base
         )
@@ -96,16 +99,18 @@ class EurekaClient:
         # Only its XML can be read: asked for JSON, the server cannot write this document (500).
         return await self.outbound.ask("GET", "/status", _replicas, headers={"Accept": "application/xml"}, base=base)
 
-    async def is_facade(self) -> bool:
+    async def is_facade(self, base: str | None = None) -> bool:
         """Whether it is a front of ours, which says so of itself."""
-        return await self.outbound.ask("GET", "/status", _names_us, headers={"Accept": "application/xml"})
+        return await self.outbound.ask(
+            "GET", "/status", _names_us, headers={"Accept": "application/xml"}, base=base, timeout_s=_TO_SAY_WHO_S
+        )
 
     # Writing, as a client does: the server tells its peers
 
     async def register(self, info: InstanceInfo) -> None:
         """Raises UpstreamRefused, also for what could never be called by its path afterwards."""
         instance_id = info.effective_id
-        _path(info.app, instance_id)
+        path_of(info.app, instance_id)
         refusal = await self.outbound.ask(
             "POST",
             f"/apps/{quote(info.app, safe='')}",
@@ -176,20 +181,24 @@ class EurekaClient:
     async def _read_instances(self, path: str, document: _Applications, reply: Reply) -> Listing:
         """Instances that are in the document before it, but for their leases, are those very records."""
         texts = [bytes(text) for application in document.application for text in application.instance]
-        known, found = self._known.get(path, {}), {}
+        known = self._known.get(path, {})
+        found: dict[bytes, InstanceInfo | None] = {}
+        faults: list[Exception] = []
         for start in range(0, len(texts), _SLICE):
             for text in texts[start : start + _SLICE]:
                 digest = _digest_but_for_renewals(text)
-                found[digest] = known[digest] if digest in known else _decoded(text, reply.base)
+                found[digest] = known[digest] if digest in known else _decoded(text, faults)
             await asyncio.sleep(0)
         self._known[path] = found
+        if faults:
+            log.warning("instances cannot be read server=%s count=%d first=%s", reply.base, len(faults), faults[0])
         instances = tuple(info for info in found.values() if info is not None)
         return Listing(str(document.versions__delta), document.apps__hashcode, instances, reply.base)
 
     async def _act(
         self, method: str, application: str, instance_id: str, under: str = "", query: dict[str, object] | None = None
     ) -> bool:
-        path = _path(application, instance_id) + under + (f"?{urlencode(query)}" if query else "")
+        path = path_of(application, instance_id) + under + (f"?{urlencode(query)}" if query else "")
         stick_to = stick(application, instance_id)
         return await self.outbound.ask(method, path, _is_known, headers=_JSON, stick_to=stick_to)
 
@@ -199,7 +208,7 @@ def stick(application: str, instance_id: str) -> str:
     return f"{application}/{instance_id}"
 
 
-def _path(application: str, instance_id: str) -> str:
+def path_of(application: str, instance_id: str) -> str:
     """Raises UpstreamRefused for names that no path can hold."""
     for name in (application, instance_id):
         if _NOT_IN_A_PATH.search(name):
@@ -232,19 +241,22 @@ class _Undecoded(NamedTuple):
 _document_decoder = msgspec.json.Decoder(_Document)
 
 
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
 def _document(body: bytes) -> _Applications:
     try:
         return _document_decoder.decode(body).applications
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise MalformedDocument(f"its list of applications is none: {error}") from None
 
 
-def _decoded(text: bytes, base: str) -> InstanceInfo | None:
-    """None for one that cannot be read: whoever registered it must not hide all the others."""
+def _decoded(text: bytes, faults: list[Exception]) -> InstanceInfo | None:
+    """None for one that cannot be read, whatever the fault: whoever registered it must not hide all the others."""
     try:
         return wire_json.decode_listed(text)
-    except MalformedDocument as error:
-        log.warning("an instance cannot be read server=%s reason=%s", base, error)
+    except Exception as error:
+        faults.append(error)
         return None
 
 
@@ -264,7 +276,7 @@ def _live(reply: Reply) -> Live | None:
     _expect(reply, 200)
     try:
         text = _single_decoder.decode(reply.body).instance
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise MalformedDocument(f"its instance is none: {error}") from None
     return Live(wire_json.decode_listed(bytes(text)), _date_ms(reply))
 
@@ -279,7 +291,7 @@ _single_decoder = msgspec.json.Decoder(_Single)
 def _date_ms(reply: Reply) -> int | None:
     try:
         return int(parsedate_to_datetime(reply.headers.get("date", "")).timestamp() * 1000)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for years that are not counted
         return None
 
 

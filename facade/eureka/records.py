@@ -5,6 +5,7 @@ None means that the client did not say. What we write is complete, but for what 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 
 import msgspec
@@ -139,3 +140,7 @@ class BatchResult(msgspec.Struct, frozen=True):
 
     status: int
     entity: InstanceInfo | None = None
+
+
+Hear = Callable[[str, BatchItem], BatchResult | None]
+"""Told what a peer says, and from which address; None when that is nobody it listens to."""

@@ -32,7 +32,7 @@ from facade.eureka.exchange import (
     send_answer,
     split_path,
 )
-from facade.eureka.records import BatchItem, BatchResult, DataCenterInfo, InstanceInfo
+from facade.eureka.records import BatchItem, BatchResult, DataCenterInfo, Hear, InstanceInfo
 from facade.eureka.wire import BadQuery, Format
 from facade.registry import rules
 from facade.registry.model import Cause, Instance, InstanceKey, Origin, Space, Status
@@ -56,14 +56,13 @@ class EurekaOptions:
 
 Handler = Callable[..., Awaitable[Answer]]
 Methods = dict[str, Handler]
-Hear = Callable[[BatchItem], BatchResult]
 
 
 class EurekaFront:
     """Made over an open registry: it remembers whether that was empty, and follows it from then on."""
 
     def __init__(self, registry: Registry, options: EurekaOptions | None = None, hear: Hear | None = None) -> None:
-        """`hear` is told what peers say, in place of the registry, where the peers are what stands behind us."""
+        """`hear` is told first what peers say, where a Eureka stands behind us: these may be its servers."""
         self.registry = registry
         self._hear = hear
         self.options = options or EurekaOptions()
@@ -280,11 +279,16 @@ class EurekaFront:
         for item in items:
             if item.action is not None and item.action not in _ACTIONS:
                 raise MalformedDocument(f"action: {item.action[:60]!r} is none of {', '.join(_ACTIONS)}")
-        if self._hear is not None:
-            results = [self._hear(item) for item in items]
-        else:
-            results = [await self._apply(ask, item) for item in items]
+        results = [await self._hear_or_apply(ask, item) for item in items]
         return Answer(200, wire_json.encode_batch_results(results), Format.JSON)
+
+    async def _hear_or_apply(self, ask: Ask, item: BatchItem) -> BatchResult:
+        if self._hear is None:
+            return await self._apply(ask, item)
+        heard = self._hear(ask.source_address, item)
+        if heard is not None:
+            return heard
+        return BatchResult(200) if _may_be_echo(item) else await self._apply(ask, item)
 
     async def _apply(self, ask: Ask, item: BatchItem) -> BatchResult:
         if item.action is None or not item.app_name or not item.instance_id:
@@ -373,6 +377,16 @@ class EurekaFront:
             last_updated_ms=self.registry.clock.now_ms(),
         )
         return wire.StatusInfo(general, replicas, own, self.registry.store_health().is_writable)
+
+
+def _may_be_echo(item: BatchItem) -> bool:
+    """Whether a stranger may be the registry behind us, at an address that we do not know, with what we have told it.
+
+    Our renewal, passed back and renewed again, would never end; what we have packed there would be overwritten.
+    """
+    if item.action == "Heartbeat":
+        return True
+    return item.instance_info is not None and any(key.startswith(rules.MARKS) for key in item.instance_info.metadata)
 
 
 _ACTIONS: dict[str, Callable[[EurekaFront, Ask, InstanceKey, BatchItem], Awaitable[BatchResult]]] = {

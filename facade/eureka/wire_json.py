@@ -242,13 +242,21 @@ def _metadata(name: str, value: Any) -> dict[str, str]:
 
 def _nested_text(value: Any) -> str:
     """A scalar by its literal text, anything deeper as JSON."""
-    return _encode(value).decode() if isinstance(value, list | dict) else _text("metadata", value)
+    return _encoded(value) if isinstance(value, list | dict) else _text("metadata", value)
 
 
 def _shown(value: Any) -> str:
     """A value for an error text: short, whatever was sent."""
-    text = _encode(value).decode()
+    text = _encoded(value)
     return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def _encoded(value: Any) -> str:
+    """Writing goes one level less deep than reading, so not all that was read can be written."""
+    try:
+        return _encode(value).decode()
+    except RecursionError:
+        raise MalformedDocument("it is nested too deeply") from None
 
 
 def _kept_lease(name: str, value: Any) -> LeaseInfo:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import signal
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -24,12 +23,12 @@ from facade.inspection import dumps, restoring
 from facade.inspection.comparison import Comparison, Difference, Side, as_document, compared
 from facade.inspection.contents import Contents
 from facade.inspection.doctor import Report, examine, refuse_files
+from facade.inspection.interruption import INTERRUPTED, when_told_to_stop
 from facade.inspection.listing import listing_of
 from facade.inspection.places import Place, parse
 from facade.inspection.servers import Progress, Servers, identified, read, servers, silent
 from facade.registry.rules import Policy
 
-INTERRUPTED = 130
 TOLD_OF_ONE = 5
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -166,8 +165,7 @@ def _run(work: _Work, transport: httpx.AsyncBaseTransport | None = None) -> int:
 async def _work_through(work: _Work, transport: httpx.AsyncBaseTransport | None) -> int:
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
     assert task is not None, "asyncio.run makes one"
-    for told_to_stop in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(told_to_stop, task.cancel)
+    when_told_to_stop(lambda: loop.is_closed() or loop.call_soon_threadsafe(task.cancel))
     async with servers(transport) as through:
         with _shown_progress() as progress:
             return await work(through, progress)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from facade.inspection.contents import Contents
-from facade.inspection.listing import ListedInstance, ListedService, Listing, comparable_metadata
+from facade.inspection.listing import ListedInstance, ListedService, Listing, comparable_metadata, told_service
 
 ONLY_A = "only in A"
 ONLY_B = "only in B"
@@ -62,7 +62,7 @@ def compared(a: Side, b: Side) -> Comparison:
     if a.has_services and b.has_services:
         of_services = list(_service_differences(a.listing.services, b.listing.services))
         named = {found.what for found in of_services}
-        same += sum(_told_service(one) not in named for one in a.listing.services)
+        same += sum(told_service(one) not in named for one in a.listing.services)
         differences += of_services
     beyond = len(only_a) + len(only_b) - len(lost_a) - len(lost_b)
     return Comparison(tuple(sorted(differences)), same, beyond)
@@ -170,16 +170,11 @@ def _service_differences(a: Iterable[ListedService], b: Iterable[ListedService])
         if one is None or other is None:
             present = one or other
             assert present is not None
-            yield Difference(ONLY_A if one else ONLY_B, _told_service(present))
+            yield Difference(ONLY_A if one else ONLY_B, told_service(present))
             continue
         for what in ("properties", "tags", "schemas"):
             for detail in _map_differences(what, getattr(one, what), getattr(other, what)):
-                yield Difference(DIFFERS, _told_service(one), detail)
-
-
-def _told_service(one: ListedService) -> str:
-    within = f" (environment {one.environment})" if one.environment else ""
-    return f"service {one.app}/{one.name} {one.version}{within}"
+                yield Difference(DIFFERS, told_service(one), detail)
 
 
 def as_document(comparison: Comparison) -> dict[str, Any]:

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from facade.eureka.records import InstanceInfo
+from facade.registry.model import Origin
 from facade.servicecenter.records import MicroService, MicroServiceInstance, Schema
+from facade.stores import marks
 
 
 class HeldService(NamedTuple):
@@ -88,8 +90,8 @@ def _servicecenter_key(info: InstanceInfo) -> tuple[str, str]:
 
 
 def is_eureka_born(instance: MicroServiceInstance) -> bool:
-    return "_eureka.instanceId" in instance.properties or instance.properties.get("_bridge.origin") == "eureka"
+    return "_eureka.instanceId" in instance.properties or instance.properties.get(marks.ORIGIN) == Origin.EUREKA
 
 
 def is_servicecenter_born(info: InstanceInfo) -> bool:
-    return "_sc.serviceId" in info.metadata or info.metadata.get("_bridge.origin") == "servicecenter"
+    return "_sc.serviceId" in info.metadata or info.metadata.get(marks.ORIGIN) == Origin.SERVICECENTER

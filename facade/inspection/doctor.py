@@ -15,10 +15,11 @@ from facade.errors import FacadeError, StartRefused, StoreUnavailable
 from facade.inspection import fitting
 from facade.inspection.contents import Contents, is_eureka_born, is_servicecenter_born
 from facade.inspection.listing import is_own_service
-from facade.inspection.places import Kind, Place
+from facade.inspection.places import Kind, Place, without_credentials
 from facade.inspection.servers import Progress, Servers, Version, identified, read, read_version, silent, version_of
 from facade.outbound import Reply
 from facade.registry.rules import Policy
+from facade.stores.marks import CLUSTER
 from facade.stores.packed_in_servicecenter import is_truncated
 
 CLOCK_MAY_DIFFER_S = 3.0
@@ -143,7 +144,7 @@ def _product(place: Place, reply: Reply) -> str:
 def _compare_clocks(base: str, reply: Reply, now_ms: float, report: Report) -> None:
     try:
         theirs_s = parsedate_to_datetime(reply.headers.get("date", "")).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         report.add(Level.WARNING, base, "tells no time (no Date header): its clock cannot be compared with ours")
         return
     ahead_s = theirs_s + 0.5 - now_ms / 1000
@@ -196,9 +197,9 @@ _WORDS = {
 
 def _look_at_marks(place: Place, contents: Contents, cluster: str, report: Report) -> None:
     """Who of ours has been here, and whether that is one bridge."""
-    marks = [one.properties for held in contents.services for one in held.instances]
-    marks += [held.document.metadata for held in contents.applications]
-    others = sorted({name for mark in marks if (name := mark.get("_bridge.cluster", cluster)) != cluster})
+    told = [one.properties for held in contents.services for one in held.instances]
+    told += [held.document.metadata for held in contents.applications]
+    others = sorted({name for one in told if (name := one.get(CLUSTER, cluster)) != cluster})
     foreign = _foreign(contents) if place.kind is not Kind.OURS else 0
     helpers = {held.document.service_name for held in contents.services if is_own_service(held.document)}
     cut = sum(is_truncated(one) for held in contents.services for one in held.instances)
@@ -234,10 +235,10 @@ async def _look_at_peers(place: Place, through: Servers, report: Report) -> None
     client = through.eureka(place)
     for base in place.bases:
         try:
-            replicas = await client.replicas(base)
+            replicas = map(without_credentials, await client.replicas(base))
         except StoreUnavailable:  # told before, when it was reached for
             continue
-        strangers = [replica for replica in replicas if replica.rstrip("/") not in place.bases]
+        strangers = [replica for replica in replicas if replica not in place.bases]
         are_ours = [await _look_at_replica(base, replica, through, report) for replica in strangers]
         if not any(are_ours):
             report.add(Level.WARNING, base, _NOT_LISTED)
@@ -245,7 +246,7 @@ async def _look_at_peers(place: Place, through: Servers, report: Report) -> None
 
 async def _look_at_replica(base: str, replica: str, through: Servers, report: Report) -> bool:
     """Whether it is one of ours."""
-    root = replica.rstrip("/").rpartition("/")[0]
+    root = replica.rpartition("/")[0]
     try:
         told = await version_of([root], through)
     except StoreUnavailable:

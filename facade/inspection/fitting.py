@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from facade.errors import FacadeError, UpstreamRefused
+from facade.errors import FacadeError
 from facade.eureka import mapping as eureka
 from facade.inspection.contents import Contents
 from facade.inspection.listing import is_own, is_own_service
@@ -33,39 +33,42 @@ class Fit(NamedTuple):
 
 
 def in_servicecenter(others: Iterable[Contents], policy: Policy) -> Fit:
-    refused: list[Misfit] = []
-    in_part: list[Misfit] = []
-    instances = {instance.key: instance for instance in _eureka_born(others, policy)}
-    for instance in instances.values():
-        who = f"{instance.application} {instance.key.instance_id}"
-        try:
-            packed = packed_in_servicecenter.pack(instance)
-        except UpstreamRefused as refusal:
-            refused.append((who, str(refusal)))
-            continue
-        if packed_in_servicecenter.is_truncated(packed):
-            in_part.append((who, f"its document is larger than the {REGISTER_BYTES} bytes that ServiceCenter reads"))
     sizes = f"a registration may have {REGISTER_BYTES} bytes, properties {PROPERTIES_BYTES}"
+    limits = f"{sizes}, a host name {HOST_NAME_LENGTH} characters"
     means = "fits there only in part; we keep the rest"
-    return Fit(len(instances), refused, in_part, means, f"{sizes}, a host name {HOST_NAME_LENGTH} characters")
+    return _fit(_eureka_born(others, policy), _lost_in_servicecenter, means, limits)
 
 
 def in_eureka(others: Iterable[Contents], policy: Policy) -> Fit:
     """Eureka has no limits of size; it has no place for what HTTP cannot call."""
+    limits = "names and addresses must do for a URL"
+    return _fit(_servicecenter_born(others, policy), _lost_in_eureka, "can be kept there, but not be called", limits)
+
+
+def _fit(instances: Iterable[Instance], lost: Callable[[Instance], str], means: str, limits: str) -> Fit:
+    """`lost` says what of an instance is lost there; it raises FacadeError for one that is refused."""
+    looked_at = {instance.key: instance for instance in instances}.values()
     refused: list[Misfit] = []
     in_part: list[Misfit] = []
-    instances = {instance.key: instance for instance in _servicecenter_born(others, policy)}
-    for instance in instances.values():
+    for instance in looked_at:
         who = f"{instance.application} {instance.key.instance_id}"
         try:
-            packed_in_eureka.pack(instance, None)
+            if what := lost(instance):
+                in_part.append((who, what))
         except FacadeError as refusal:
             refused.append((who, str(refusal)))
-            continue
-        if eureka.from_instance(instance) is None:
-            in_part.append((who, "it has no address that speaks HTTP, so Eureka's clients do not see it"))
-    means = "can be kept there, but not be called"
-    return Fit(len(instances), refused, in_part, means, "names and addresses must do for a URL")
+    return Fit(len(looked_at), refused, in_part, means, limits)
+
+
+def _lost_in_servicecenter(instance: Instance) -> str:
+    is_cut = packed_in_servicecenter.is_truncated(packed_in_servicecenter.pack(instance))
+    return f"its document is larger than the {REGISTER_BYTES} bytes that ServiceCenter reads" if is_cut else ""
+
+
+def _lost_in_eureka(instance: Instance) -> str:
+    packed_in_eureka.pack(instance, None)
+    is_listed = eureka.from_instance(instance) is not None
+    return "" if is_listed else "it has no address that speaks HTTP, so Eureka's clients do not see it"
 
 
 def _eureka_born(others: Iterable[Contents], policy: Policy) -> Iterator[Instance]:

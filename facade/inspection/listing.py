@@ -15,7 +15,7 @@ import msgspec
 from facade.eureka.records import InstanceInfo
 from facade.inspection.contents import Contents, HeldService, is_eureka_born, is_implied, is_servicecenter_born
 from facade.inspection.unpacking import key_of, unpacked
-from facade.registry.model import Origin, Status
+from facade.registry.model import Origin, ServiceKey, Status
 from facade.registry.rules import MARKS, Policy
 from facade.servicecenter.mapping import flat_name, to_status
 from facade.servicecenter.records import MicroService, MicroServiceInstance
@@ -84,6 +84,12 @@ def listing_of(contents: Contents, policy: Policy) -> Listing:
         tuple(sorted(instances, key=lambda one: one[:3])),
         tuple(sorted(services, key=lambda one: one[:4])),
     )
+
+
+def told_service(service: ListedService | ServiceKey) -> str:
+    """One service, for people."""
+    within = f" (environment {service.environment})" if service.environment else ""
+    return f"service {service.app}/{service.name} {service.version}{within}"
 
 
 def is_own(info: InstanceInfo) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -54,6 +55,11 @@ def parse(text: str) -> Place:
 def of_upstream(found: UpstreamUrl) -> Place:
     kind = Kind.EUREKA if found.origin is Origin.EUREKA else Kind.SERVICECENTER
     return Place(kind, found.bases, found.credentials)
+
+
+def without_credentials(url: str) -> str:
+    """Of a URL that somebody else wrote: also where its password was not quoted."""
+    return re.sub("(?<=//).*@", "", url)
 
 
 def _upstream(url: str, kind: Kind) -> Place:

@@ -3,7 +3,7 @@ more than doing it once, and a dump never goes over what lives."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from facade.inspection.contents import (
     is_implied,
     is_servicecenter_born,
 )
-from facade.inspection.listing import is_own, is_own_service
+from facade.inspection.listing import is_own, is_own_service, told_service
 from facade.inspection.places import Kind, Place
 from facade.inspection.servers import TENANT, Progress, Servers, each, eureka_front, silent
 from facade.inspection.unpacking import key_of, unpacked
@@ -63,18 +63,8 @@ async def restore(
     outcomes = list(_left_out(contents, is_ours=is_ours))
     services = [held for one in contents.services if (held := _restorable(one, is_ours=is_ours))]
     applications = [held for held in contents.applications if not _is_left_out(held, is_ours=is_ours)]
-    if services:
-        target = _ServiceCenter(through.servicecenter(place), is_dry=is_dry)
-        found = await each(services, target.restore, lambda done, total: progress("services", done, total))
-        outcomes += [outcome for some in found for outcome in some]
-    fronts: dict[str, EurekaClient] = {}
-    for environment in {application.environment for application in applications}:
-        fronts[environment] = through.eureka(eureka_front(place, environment) if is_ours else place)
-
-    async def register(held: HeldApplication) -> Outcome:
-        return await _register(held, fronts[held.environment], is_dry=is_dry)
-
-    outcomes += await each(applications, register, lambda done, total: progress("instances", done, total))
+    outcomes += await _restore_services(services, place, through, progress, is_dry=is_dry)
+    outcomes += await _restore_applications(applications, place, through, progress, is_dry=is_dry)
     return outcomes
 
 
@@ -126,6 +116,22 @@ def _left_out(contents: Contents, *, is_ours: bool) -> Iterator[Outcome]:
 # Eureka
 
 
+async def _restore_applications(
+    applications: Sequence[HeldApplication], place: Place, through: Servers, progress: Progress, *, is_dry: bool
+) -> list[Outcome]:
+    environments = {held.environment for held in applications}
+    fronts = {environment: through.eureka(_front(place, environment)) for environment in environments}
+
+    async def register(held: HeldApplication) -> Outcome:
+        return await _register(held, fronts[held.environment], is_dry=is_dry)
+
+    return await each(applications, register, lambda done, total: progress("instances", done, total))
+
+
+def _front(place: Place, environment: str) -> Place:
+    return eureka_front(place, environment) if place.kind is Kind.OURS else place
+
+
 async def _register(held: HeldApplication, client: EurekaClient, *, is_dry: bool) -> Outcome:
     info = held.document
     what = f"{info.app} {info.effective_id}"
@@ -142,6 +148,14 @@ async def _register(held: HeldApplication, client: EurekaClient, *, is_dry: bool
 # ServiceCenter
 
 
+async def _restore_services(
+    services: Sequence[HeldService], place: Place, through: Servers, progress: Progress, *, is_dry: bool
+) -> list[Outcome]:
+    target = _ServiceCenter(through.servicecenter(place), is_dry=is_dry)
+    found = await each(services, target.restore, lambda done, total: progress("services", done, total))
+    return [outcome for some in found for outcome in some]
+
+
 class _ServiceCenter:
     """The place to restore services to."""
 
@@ -151,7 +165,7 @@ class _ServiceCenter:
 
     async def restore(self, held: HeldService) -> list[Outcome]:
         """A service, then what belongs to it. Without the service there is nowhere to put the rest."""
-        what = told_service(held.document)
+        what = told_service(key_of(held.document))
         schemas: set[str] = set()
         instances: set[str] = set()
         try:
@@ -205,10 +219,5 @@ class _ServiceCenter:
         await self._client.register(TENANT, service_id, document)
 
 
-def told_service(service: MicroService) -> str:
-    within = f" (environment {service.environment})" if service.environment else ""
-    return f"service {service.app_id}/{service.service_name} {service.version}{within}"
-
-
 def _told(service: MicroService, instance: MicroServiceInstance) -> str:
-    return f"{told_service(service)} instance {instance.instance_id}"
+    return f"{told_service(key_of(service))} instance {instance.instance_id}"

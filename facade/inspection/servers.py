@@ -27,6 +27,7 @@ from facade.inspection.contents import (
 from facade.inspection.places import PLACES, Kind, Place
 from facade.outbound import Outbound, Reply
 from facade.registry.model import Tenant
+from facade.servicecenter import answers
 from facade.servicecenter.client import ServiceCenterClient
 from facade.servicecenter.records import MicroService
 
@@ -45,10 +46,9 @@ def silent(_what: str, _done: int, _total: int) -> None:
     """Nobody is looking."""
 
 
-class Version(msgspec.Struct, rename="camel"):
+class Version(answers.Version, frozen=True):
     """What a ServiceCenter says of itself, and ours, too."""
 
-    version: str
     build_tag: str = ""
 
     @property
@@ -216,33 +216,17 @@ async def _services(client: ServiceCenterClient, progress: Progress) -> tuple[He
 
 async def _tags(client: ServiceCenterClient, services: Iterable[MicroService]) -> dict[str, dict[str, str]]:
     """By serviceId: in one call where the server has the governance views, else one by one."""
-    try:
-        return await client.tags(TENANT)
-    except StoreUnavailable:
-        headers = await client.headers(TENANT)
+    tags = await client.all_tags(TENANT)
+    if tags is not None:
+        return tags
 
     async def ask(service: MicroService) -> tuple[str, dict[str, str]]:
-        path = f"/v4/{TENANT.project}/registry/microservices/{service.service_id}/tags"
-        return service.service_id, await client.outbound.ask("GET", path, _read_tags, headers=headers)
+        try:
+            return service.service_id, await client.tags_of(TENANT, service.service_id)
+        except ServiceNotFound:  # gone since it was listed
+            return service.service_id, {}
 
     return dict(await each(services, ask))
-
-
-class _Tags(msgspec.Struct, forbid_unknown_fields=True):
-    tags: dict[str, str] = {}
-
-
-def _read_tags(reply: Reply) -> dict[str, str]:
-    """None for a service that is gone since it was listed."""
-    if reply.status == 400:
-        return {}
-    try:
-        return _tags_decoder.decode(reply.body).tags
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise MalformedDocument(f"answered {reply.status} to a question for tags") from None
-
-
-_tags_decoder = msgspec.json.Decoder(_Tags)
 
 
 async def _product(place: Place, through: Servers) -> str:

@@ -127,6 +127,10 @@ _SERVICE = msgspec.json.Decoder(MicroService)
 _INSTANCE = msgspec.json.Decoder(MicroServiceInstance)
 _CLAIMS = msgspec.json.Decoder(_Claims)
 
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_LONGEST_CODE = 9
+"""Digits. The server's have six."""
+
 
 class Refusal(NamedTuple):
     status: int
@@ -150,7 +154,7 @@ def _reads(kind: type[_T]) -> Callable[[Reply], _T]:
     def read(reply: Reply) -> _T:
         try:
             return decoder.decode(reply.body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except _UNREADABLE as error:
             raise MalformedDocument(f"answered {reply.status} with what no ServiceCenter says: {error}") from None
 
     return read
@@ -177,7 +181,7 @@ _read_error = _reads(Error)
 def decode_service(raw: bytes) -> MicroService:
     try:
         return _SERVICE.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise MalformedDocument(f"a service that cannot be read: {error}") from None
 
 
@@ -226,7 +230,7 @@ def reads_or_refusal(read: Callable[[Reply], _T]) -> Callable[[Reply], _T | Refu
             return read(reply)
         if 400 <= reply.status < 500:
             error = _read_error(reply)
-            if error.error_code.isdecimal():
+            if error.error_code.isdecimal() and len(error.error_code) <= _LONGEST_CODE:
                 text = ": ".join(filter(None, (error.error_message, error.detail)))
                 return Refusal(reply.status, int(error.error_code), f"{error.error_code} {text}")
         raise MalformedDocument(f"answered {reply.status}, as no ServiceCenter does")
@@ -251,7 +255,7 @@ def decode_instance(raw: msgspec.Raw) -> MicroServiceInstance:
     """Raises MalformedDocument."""
     try:
         return _INSTANCE.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise MalformedDocument(str(error)) from None
 
 
@@ -271,5 +275,5 @@ def expiry_s(token: str) -> float:
     try:
         claims = token.split(".")[1]
         return _CLAIMS.decode(urlsafe_b64decode(claims + "=" * (-len(claims) % 4))).exp
-    except (IndexError, ValueError, msgspec.MsgspecError) as error:
+    except (IndexError, ValueError, *_UNREADABLE) as error:
         raise MalformedDocument(f"a token that cannot be read: {error}") from None

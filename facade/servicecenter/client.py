@@ -9,9 +9,7 @@ Source: the protocol's error codes and answers, go-chassis/cari, discovery; meas
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 from urllib.parse import quote, urlencode
 
@@ -26,7 +24,6 @@ from facade.servicecenter.answers import (
     Refusal,
     Version,
     decode_service,
-    expiry_s,
     read_any_instances,
     read_details_if_any,
     read_instance,
@@ -40,12 +37,12 @@ from facade.servicecenter.answers import (
     read_service_id,
     read_services,
     read_tags,
-    read_token,
     read_version,
     reads_found,
     reads_or_refusal,
     to_error,
 )
+from facade.servicecenter.login import Login
 from facade.servicecenter.records import (
     BatchFindInstancesRequest,
     CreateServiceRequest,
@@ -71,20 +68,21 @@ ANY_VERSION = "0.0.0.0+"
 REGISTER_BYTES = 5120
 PROPERTIES_BYTES = 3072
 """The largest bodies that the server reads for POST instance and for PUT properties."""
+STORED_BYTES = (3 << 19) - (32 << 10)
+"""The largest schema or service that the server's etcd keeps, with room for what is written beside it: above its
+1.5 MiB the server answers 500003, as if it were out of order."""
 _LIVE = {"noCache": "1"}
 """Past its caches. They lag, and a change that is worked out from a cached record undoes the change before."""
 _URI_BYTES = 2047
-_RENEW_TOKEN_BEFORE_S = 300
-_LOGIN_PAUSE_S = 600.0
-"""The third refused login within 15 minutes gets an account banned from our address."""
-_NO_RBAC_PAUSE_S = 300.0
-
-log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
 ServiceList = dict[bytes, MicroService]
 """All services of a tenant by the bytes they came as. Their order is random, so lists are compared one by one."""
+
+
+class ReadingRefused(StoreUnavailable):
+    """The server is well, but does not tell us what we ask for."""
 
 
 class ServiceCenterClient:
@@ -93,7 +91,7 @@ class ServiceCenterClient:
     ) -> None:
         """`credentials` are account and password, where the server asks for them (RBAC)."""
         self.outbound = outbound
-        self._login = _Login(outbound, credentials, clock or SystemClock()) if credentials else None
+        self._login = Login(outbound, credentials, clock or SystemClock()) if credentials else None
 
     async def headers(self, tenant: Tenant) -> dict[str, str]:
         """Whose records a call is about, and the proof of who we are."""
@@ -135,8 +133,12 @@ class ServiceCenterClient:
             return None
 
     async def create_service(self, tenant: Tenant, document: MicroService, tags: dict[str, str] | None = None) -> str:
-        """Returns the id, which is that of the service which is there already when one is; that one is not changed."""
+        """Returns the id, which is that of the service which is there already when one is; that one is not changed.
+
+        Raises UpstreamRefused above STORED_BYTES.
+        """
         body = _encode(CreateServiceRequest(service=document, tags=tags or {}))
+        _check_stored(f"service {document.service_name}", len(body))
         return (await self._ask("POST", tenant, ("microservices",), read_service_id, body)).service_id
 
     async def delete_service(self, tenant: Tenant, service_id: str, *, force: bool = False) -> None:
@@ -149,17 +151,14 @@ class ServiceCenterClient:
         body = encode_properties(properties)
         await self._ask("PUT", tenant, ("microservices", service_id, "properties"), read_nothing, body, _LIVE)
 
-    async def tags(self, tenant: Tenant) -> dict[str, dict[str, str]]:
-        """The tags of all services that have any, by serviceId. Raises StoreUnavailable where that cannot be asked."""
-        tags = await self.all_tags(tenant)
-        if tags is None:
-            raise StoreUnavailable("the server has no governance views")
-        return tags
-
     async def all_tags(self, tenant: Tenant) -> dict[str, dict[str, str]] | None:
-        """The same in one call; None where the server has no governance views."""
+        """The tags of all services that have any, by serviceId; None where one call does not tell them: the server has
+        no governance views, or not for this account. Then `tags_of` does."""
         path = _path("v4", tenant.project, "govern", "microservices") + "?options=tags"
-        details = await self._call("GET", tenant, path, read_details_if_any, is_reading=True)
+        try:
+            details = await self._call("GET", tenant, path, read_details_if_any)
+        except (UpstreamRefused, ServiceNotFound):
+            return None
         if details is None:
             return None
         return {detail.micro_service.service_id: detail.tags for detail in details.all_services_detail if detail.tags}
@@ -172,11 +171,6 @@ class ServiceCenterClient:
         """Replace them all, by none when none are given. Raises ServiceNotFound."""
         body = _encode({"tags": tags})
         await self._ask("POST", tenant, ("microservices", service_id, "tags"), read_nothing, body)
-
-    async def delete_tags(self, tenant: Tenant, service_id: str, names: Iterable[str]) -> None:
-        """Raises ServiceNotFound, also when one of them is not there."""
-        path = ("microservices", service_id, "tags", ",".join(names))
-        await self._ask("DELETE", tenant, path, read_nothing)
 
     # Schemas
 
@@ -194,6 +188,8 @@ class ServiceCenterClient:
         return True
 
     async def put_schema(self, tenant: Tenant, service_id: str, schema_id: str, text: str, summary: str = "") -> None:
+        """Raises ServiceNotFound, and UpstreamRefused above STORED_BYTES."""
+        _check_stored(f"schema {schema_id}", len(text.encode()))
         body = _encode(ModifySchemaRequest(schema=text, summary=summary))
         await self._ask("PUT", tenant, ("microservices", service_id, "schemas", schema_id), read_nothing, body)
 
@@ -214,10 +210,10 @@ class ServiceCenterClient:
         headers = {"X-ConsumerId": consumer_id}
         await self._ask("GET", tenant, ("instances",), read_any_instances, query=query, headers=headers)
 
-    def watcher(self, tenant: Tenant, consumer_id: str) -> str:
-        """The address of a consumer's watch: a WebSocket, to be opened with our headers."""
+    def watchers(self, tenant: Tenant, consumer_id: str) -> tuple[str, ...]:
+        """The addresses of a consumer's watch, each as good as the other: WebSockets, to be opened with our headers."""
         path = _path("v4", tenant.project, "registry", "microservices", consumer_id, "watcher")
-        return self.outbound.bases[0].replace("http", "ws", 1) + path
+        return tuple(base.replace("http", "ws", 1) + path for base in self.outbound.bases)
 
     async def find_changed(self, tenant: Tenant, asked: Sequence[FindService]) -> list[Found | None]:
         """An answer for each that was asked for: None where its `rev` still holds, nobody where its service is gone.
@@ -333,11 +329,19 @@ class ServiceCenterClient:
                 return answer
             if answer.is_of_us and self._login is not None and not is_last:
                 self._login.forget(said)
-            elif is_reading or answer.is_of_us:
+            elif answer.is_of_us:
                 raise StoreUnavailable(f"refused with {answer.text}")
+            elif is_reading:
+                raise ReadingRefused(f"refused with {answer.text}")
             else:
                 raise to_error(answer)
         raise AssertionError("the last attempt returns or raises")
+
+
+def check_tenant(tenant: Tenant) -> None:
+    """Raises UpstreamRefused for one that no call can name."""
+    _path(tenant.project)
+    _header(tenant.domain)
 
 
 def encode_registration(document: MicroServiceInstance) -> bytes:
@@ -362,52 +366,17 @@ def _path(*parts: str) -> str:
 
 
 def _header(domain: str) -> str:
-    if not (domain.isascii() and domain.isprintable()):
+    if not (domain.isascii() and domain.isprintable()) or domain != domain.strip():
         raise UpstreamRefused(f"{domain!r} cannot be said in a header", Code.INVALID_PARAMETERS)
     return domain
 
 
+def _check_stored(what: str, size: int) -> None:
+    if size > STORED_BYTES:
+        raise UpstreamRefused(
+            f"{what}: {size} bytes are more than the {STORED_BYTES} that are kept there", Code.INVALID_PARAMETERS
+        )
+
+
 def _batches(items: Sequence[_T], most: int) -> Iterable[tuple[_T, ...]]:
     return (tuple(items[start : start + most]) for start in range(0, len(items), most))
-
-
-class _Login:
-    """The account, and the token that it was given last. One token serves every server behind the same base URLs."""
-
-    def __init__(self, outbound: Outbound, credentials: tuple[str, str], clock: Clock) -> None:
-        self._outbound = outbound
-        self._clock = clock
-        self._body = _encode({"name": credentials[0], "password": credentials[1]})
-        self._turn = asyncio.Lock()
-        self._headers: dict[str, str] = {}
-        self._good_until_s = float("-inf")
-        self._refused = ""
-
-    async def headers(self) -> dict[str, str]:
-        """Raises StoreUnavailable, without asking again for a while when the account was refused."""
-        async with self._turn:
-            if self._clock.monotonic_s() >= self._good_until_s:
-                await self._log_in()
-            if self._refused:
-                raise StoreUnavailable(self._refused)
-            return self._headers
-
-    def forget(self, said: Mapping[str, str]) -> None:
-        """The server did not take what these headers say; unless there is a new token already, ask for one."""
-        if self._headers.items() <= said.items():
-            self._good_until_s = float("-inf")
-
-    async def _log_in(self) -> None:
-        answer = await self._outbound.ask("POST", "/v4/token", read_token, content=self._body)
-        now_s = self._clock.monotonic_s()
-        self._headers, self._refused = {}, ""
-        if isinstance(answer, Refusal):
-            log.warning("account refused by upstream reason=%s", answer.text)
-            self._refused = f"the account is refused: {answer.text}"
-            self._good_until_s = now_s + _LOGIN_PAUSE_S
-        elif answer:
-            self._headers = {"Authorization": f"Bearer {answer}"}
-            left_s = expiry_s(answer) - self._clock.now_ms() / 1000
-            self._good_until_s = now_s + max(left_s - _RENEW_TOKEN_BEFORE_S, left_s / 2)
-        else:
-            self._good_until_s = now_s + _NO_RBAC_PAUSE_S

@@ -92,7 +92,8 @@ def to_refusal(error: FacadeError) -> Refusal:
     """
     if isinstance(error, UpstreamRefused):  # in its own words: clients know its codes, of quotas for one
         code = error.code or Code.INVALID_PARAMETERS
-        return Refusal(code // 1000, Error(error_code=str(int(code)), error_message=str(error)))
+        status = code // 1000 if 400_000 <= code < 500_000 else 500
+        return Refusal(status, Error(error_code=str(int(code)), error_message=str(error)))
     code = error.code if isinstance(error, Refused) else _code(type(error))
     detail = "leaseId not exist, instance not exist" if isinstance(error, InstanceNotFound) else str(error)
     # The original says 500 also when its store is full; that it will take writes again only with room is worth telling.

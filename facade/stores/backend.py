@@ -36,10 +36,6 @@ class Backend(Protocol):
     whole_every_s: float
     """How often all is read anew, in case the quick readings between have missed something."""
 
-    @property
-    def trouble(self) -> str:
-        """Why the last call failed, in plain words; empty while all is well."""
-
     lookup: Callable[[RecordKey], Record | None]
     """What we hold under a key; set by the mirror. An instance may need its service to be written in full."""
 

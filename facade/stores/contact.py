@@ -65,16 +65,16 @@ class Contact:
 
 
 async def at_once(calls: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Run them, so many at once; the first that fails ends the others."""
-    gate = asyncio.Semaphore(CALLS_AT_ONCE)
+    """Run them, so many at once; the first that fails ends the others. A generator makes each when its turn comes."""
+    waiting = iter(calls)
 
-    async def gated(call: Coroutine[Any, Any, None]) -> None:
-        async with gate:
+    async def work() -> None:
+        for call in waiting:
             await call
 
-    pending = [asyncio.ensure_future(gated(call)) for call in calls]
+    workers = [asyncio.create_task(work()) for _ in range(CALLS_AT_ONCE)]
     try:
-        await asyncio.gather(*pending)
+        await asyncio.gather(*workers)
     finally:
-        for task in pending:
-            task.cancel()
+        for worker in workers:
+            worker.cancel()

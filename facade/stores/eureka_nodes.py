@@ -1,4 +1,4 @@
-"""The nodes of one Eureka installation: what all of them are told at once, and whether we know them all.
+"""The nodes of one Eureka installation: who they are, whether we know them all, and what all are told at once.
 
 A node tells its peers what clients tell it, but not what it hears from a peer. So hundreds of renewals fit into one
 call, as peers write it, where that call goes to every node.
@@ -8,33 +8,47 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from urllib.parse import urlsplit
 
-from facade.clock import Clock
 from facade.errors import StoreUnavailable
 from facade.eureka.client import EurekaClient
 from facade.eureka.records import BatchItem, BatchResult
 from facade.outbound import Outbound
 
-ASK_EVERY_S = 60.0
+LOOK_EVERY_S = 60.0
+MOST_ASKED = 16
+"""Of the servers that nodes name: nobody has more facades than that. Whoever is not asked is a stranger."""
 
 Place = tuple[str, int]
 """Host and port."""
+FindFacades = Callable[[Sequence[str]], Awaitable[Collection[str]]]
+
+_CREDENTIALS = re.compile(r"(?<=//)[^/]*@")
 
 log = logging.getLogger(__name__)
 
 
 class Nodes:
-    def __init__(self, client: EurekaClient, clock: Clock, is_one_of_us: Callable[[str], Awaitable[bool]]) -> None:
-        """`is_one_of_us` tells whether a facade answers at a service URL."""
+    def __init__(self, client: EurekaClient, find_facades: FindFacades) -> None:
+        """`find_facades` tells at which of some service URLs a facade answers."""
         self._client = client
-        self._clock = clock
-        self._is_one_of_us = is_one_of_us
-        self._asked_s = float("-inf")
+        self._find_facades = find_facades
+        self._addresses: dict[str, frozenset[str]] = {}
+        self._facades: frozenset[str] = frozenset()
         self._strangers: frozenset[str] = frozenset()
+
+    @property
+    def are_all_known(self) -> bool:
+        """Whether no node was found to name a peer that we cannot tell as well."""
+        return not self._strangers
+
+    def is_node(self, address: str) -> bool:
+        """Whether one of the hosts that we were given has this address. None has before the first look."""
+        plain = address.removeprefix("::ffff:")  # as a socket for both IPs shows IPv4
+        return any(plain in found for found in self._addresses.values())
 
     async def tell_all(self, items: Sequence[BatchItem]) -> dict[str, list[BatchResult]]:
         """What each node that answers says to these items. Raises StoreUnavailable when none does."""
@@ -47,66 +61,91 @@ class Nodes:
                 raise answer
         return told
 
-    async def are_all_known(self) -> bool:
-        """Whether no node names a peer that we cannot tell as well."""
-        if self._clock.monotonic_s() - self._asked_s >= ASK_EVERY_S:
-            self._asked_s = self._clock.monotonic_s()
-            await self._look_for_strangers()
-        return not self._strangers
+    # Looking around, off the way of all other calls
 
-    async def _look_for_strangers(self) -> None:
+    async def look_forever(self) -> None:
+        while True:
+            await self.look()
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def look(self) -> None:
+        """Find the addresses of the nodes, and who else takes part. Facades among the peers have told us of that once:
+        they are not asked again."""
         bases = self._client.outbound.bases
-        known = await self._addresses(map(_place, bases))
-        strangers: set[str] = set()
-        for base in bases:
-            with suppress(StoreUnavailable):
-                for replica in await self._client.replicas(base):
-                    if not _is_itself(replica, base) and not await self._is_known(replica, known):
-                        strangers.add(_without_credentials(replica))
+        known = await self._known_places(bases)
+        named = await asyncio.gather(*map(self._named_by, bases))
+        replicas = dict.fromkeys(url for urls in named for url in urls)
+        others = [url for url in replicas if not await _is_among(url, known)]
+        self._facades &= frozenset(others)
+        asked = [url for url in others if url not in self._facades and _place(url)][:MOST_ASKED]
+        if asked:
+            self._facades |= frozenset(await self._find_facades(asked))
+        self._note_strangers(frozenset(others) - self._facades)
+
+    async def _known_places(self, bases: Sequence[str]) -> set[Place]:
+        """Those of the nodes, by name and by address. While a name cannot be resolved it has the addresses it had."""
+        known: set[Place] = set()
+        for host, port in filter(None, map(_place, bases)):
+            self._addresses[host] = await _resolved(host) or self._addresses.get(host, frozenset())
+            known |= {(host, port), *((address, port) for address in self._addresses[host])}
+        return known
+
+    async def _named_by(self, base: str) -> list[str]:
+        try:
+            replicas = await self._client.replicas(base)
+        except StoreUnavailable:
+            return []
+        return [_CREDENTIALS.sub("", replica) for replica in replicas if not _is_itself(replica, base)]
+
+    def _note_strangers(self, strangers: frozenset[str]) -> None:
         if strangers - self._strangers:
             log.warning("there are nodes that we were not told of: renewals go one by one nodes=%s", sorted(strangers))
-        self._strangers = frozenset(strangers)
-
-    async def _is_known(self, replica: str, known: set[Place]) -> bool:
-        """Whether it is a node that we tell ourselves, or one of us: that has its renewals from its own clients."""
-        if known & await self._addresses([_place(replica)]):
-            return True
-        return await self._is_one_of_us(_without_credentials(replica))
-
-    async def _addresses(self, places: Iterable[Place]) -> set[Place]:
-        """Each by name, and by its addresses where the name can be resolved."""
-        found = set(places)
-        for host, port in tuple(found):
-            try:
-                resolved = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            except OSError:
-                continue
-            found |= {(str(address[0]), port) for *_, address in resolved}
-        return found
+        self._strangers = strangers
 
 
-async def is_one_of_us(url: str) -> bool:
-    """Whether a facade answers there: nodes that list us as their peer name us beside the others."""
-    outbound = Outbound([url])
+async def facades_among(urls: Sequence[str]) -> Collection[str]:
+    """Nodes that list us, or another of us, as their peer name it beside the others."""
+    outbound = Outbound(urls)
+    client = EurekaClient(outbound)
     try:
-        return await EurekaClient(outbound).is_facade()
-    except StoreUnavailable:
-        return False
+        answers = await asyncio.gather(*map(client.is_facade, urls), return_exceptions=True)
     finally:
         await outbound.close()
+    return [url for url, answer in zip(urls, answers, strict=True) if answer is True]
 
 
-def _place(url: str) -> Place:
-    parts = urlsplit(url)
-    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+async def _is_among(url: str, places: Collection[Place]) -> bool:
+    place = _place(url)
+    if place is None:
+        return False
+    host, port = place
+    return place in places or any((address, port) in places for address in await _resolved(host))
 
 
-def _without_credentials(url: str) -> str:
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+async def _resolved(host: str) -> frozenset[str]:
+    """Its addresses; none when nobody knows the name."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):  # the latter for what can be no name
+        return frozenset()
+    return frozenset(str(address[0]) for *_, address in found)
+
+
+def _place(url: str) -> Place | None:
+    """None for what is no URL over HTTP."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return None
+    return parts.hostname, port or (443 if parts.scheme == "https" else 80)
 
 
 def _is_itself(replica: str, base: str) -> bool:
     """A server that was left with its default configuration lists itself, as localhost."""
-    host, port = _place(replica)
-    return host in ("localhost", "127.0.0.1", "::1") and port == _place(base)[1]
+    named, node = _place(replica), _place(base)
+    if named is None or node is None:
+        return False
+    return named[0] in ("localhost", "127.0.0.1", "::1") and named[1] == node[1]

@@ -1,7 +1,7 @@
 """The keys by which a registry behind us tells where one of its entries came from. Whoever packs sets them.
 
 They stand in a ServiceCenter's properties and in Eureka's metadata alike; from ordinary clients we take none of them
-(`rules.ordinary`). A mark is believed only beside the id that it names: properties are copied from one place to another.
+(`rules.ordinary`). Marks are believed only beside the id that they name, for properties are copied from place to place.
 """
 
 ORIGIN = "_bridge.origin"

@@ -235,7 +235,7 @@ class Mirror:
         if is_whole:
             keys: list[RecordKey] = [*seen.records, *(key for key in self._held if key not in seen.records)]
         else:
-            keys = [*{*(seen.changed or ()), *self._revisit}]
+            keys = [*{*(seen.changed or ()), *self._revisit, *self.outward.take_unread()}]
         self._revisit = set()
         await self._note_copies(keys, seen)
         await self._show(await self._differences(keys, seen, began_s), began_s)
@@ -283,6 +283,14 @@ class Mirror:
         self._revisit.add(there.key)
         return False
 
+    async def _is_really_gone(self, key: RecordKey) -> bool:
+        """What we have just written may be shown late: asked live."""
+        here = self._held.get(key)
+        if here is None or not self.outward.was_written(key) or not await self.backend.holds(here):
+            return True
+        self._revisit.add(key)
+        return False
+
     async def _is_known_so(self, here: Record, there: Record) -> bool:
         if is_same(here, there):
             return True
@@ -302,7 +310,7 @@ class Mirror:
         if self._doubted_since_s is not None:
             return self._still_doubting(gone, self._doubted_since_s)
         if not self._are_nearly_all(gone):
-            return gone
+            return [key for key in gone if await self._is_really_gone(key)]
         log.error("nearly all is gone at once registry=%s records=%d: doubted", self.backend.title, len(gone))
         self._doubted, self._doubted_since_s = set(gone), self._clock.monotonic_s()
         self._revisit |= self._doubted

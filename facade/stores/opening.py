@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 from facade.clock import Clock
 from facade.errors import StartRefused
 from facade.eureka.client import EurekaClient
-from facade.eureka.records import BatchItem, BatchResult
+from facade.eureka.records import Hear
 from facade.outbound import Outbound
 from facade.registry.model import InstanceKey, Origin, RecordKey
 from facade.registry.rules import Policy
@@ -57,7 +57,7 @@ def upstream_store(
 ) -> UpstreamStore:
     backends = [_backend(registry, policy, clock, behind.cluster) for registry in registries]
     pictures = mirrors(clock, *backends, is_strict=behind.is_strict)
-    publisher = _publisher(registries, pictures, policy, clock, behind.cluster) if behind.publish else None
+    publisher = _publisher(pictures, policy, clock, behind.cluster) if behind.publish else None
     return UpstreamStore(local, pictures, publisher)
 
 
@@ -68,7 +68,7 @@ def mirrors(clock: Clock, *backends: Backend, is_strict: bool = False) -> list[M
     return [Mirror(one, clock, concerns=partial(_is_its_own, one), is_strict=is_strict) for one in backends]
 
 
-def hear_of(store: Store) -> Callable[[BatchItem], BatchResult] | None:
+def hear_of(store: Store) -> Hear | None:
     """Who is to be told what Eureka servers behind us say as our peers; None when there are none."""
     for mirror in store.mirrors if isinstance(store, UpstreamStore) else ():
         if isinstance(mirror.backend, EurekaBackend):
@@ -83,19 +83,15 @@ def _is_its_own(backend: Backend, key: RecordKey) -> bool:
     return backend.takes(key)
 
 
-def _publisher(
-    registries: Sequence[UpstreamUrl], mirrors: Sequence[Mirror], policy: Policy, clock: Clock, cluster: str
-) -> Publisher:
-    meeting = next(registry for registry in registries if registry.origin is Origin.SERVICECENTER)
-    return Publisher(mirrors, _servicecenter_client(meeting, clock), cluster, policy, clock)
+def _publisher(pictures: Sequence[Mirror], policy: Policy, clock: Clock, cluster: str) -> Publisher:
+    backends = [picture.backend for picture in pictures]
+    client = next(one.client for one in backends if isinstance(one, ServiceCenterBackend))
+    return Publisher(pictures, client, cluster, policy, clock)
 
 
 def _backend(registry: UpstreamUrl, policy: Policy, clock: Clock, cluster: str) -> Backend:
     if registry.origin is Origin.EUREKA:
         outbound = Outbound(registry.bases, auth=registry.credentials, clock=clock)
         return EurekaBackend(EurekaClient(outbound), policy, clock, cluster=cluster)
-    return ServiceCenterBackend(_servicecenter_client(registry, clock), policy, clock, cluster=cluster)
-
-
-def _servicecenter_client(registry: UpstreamUrl, clock: Clock) -> ServiceCenterClient:
-    return ServiceCenterClient(Outbound(registry.bases, clock=clock), registry.credentials, clock)
+    client = ServiceCenterClient(Outbound(registry.bases, clock=clock), registry.credentials, clock)
+    return ServiceCenterBackend(client, policy, clock, cluster=cluster)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -77,6 +77,7 @@ class Outward:
         self._alive_until_s: dict[InstanceKey, float] = {}
         self._writing: dict[RecordKey, int] = {}
         self._written_s: dict[RecordKey, float] = {}
+        self._unread: set[RecordKey] = set()
         self._ended_s: dict[RecordKey, float] = {}
         self._attempts: Counter[RecordKey] = Counter()
         self._tidied_s = clock.monotonic_s()
@@ -94,6 +95,7 @@ class Outward:
             if not self._writing[key]:
                 del self._writing[key]
             self._written_s[key] = self._clock.monotonic_s()
+            self._unread.add(key)
 
     async def write(self, write: Write, before: Record | None) -> None:
         """`before` is the record as it is held until now.
@@ -290,6 +292,15 @@ class Outward:
         if key in self._writing or key in self.outbox or key in self.parked:
             return False
         return self._written_s.get(key, float("-inf")) + self._backend.lag_s < read_s
+
+    def take_unread(self) -> Collection[RecordKey]:
+        """What was written since this was last asked: somebody may have ended it before any reading showed it."""
+        unread, self._unread = self._unread, set()
+        return unread
+
+    def was_written(self, key: RecordKey) -> bool:
+        """Whether we wrote it so lately that readings may not show it yet."""
+        return key in self._written_s
 
     def was_ended(self, key: RecordKey) -> bool:
         """Whether we ended it so lately that it may only seem to be there."""

@@ -20,14 +20,12 @@ from facade.eureka.records import TEXT_FIELDS, WIRE_STATUSES, DataCenterInfo, In
 from facade.registry.model import Instance, Microservice, Origin, ServiceId, ServiceKey, Space, Status, Tenant
 from facade.registry.rules import MARKS, Policy, shown_status
 from facade.servicecenter import mapping as servicecenter
-from facade.servicecenter.records import CreateServiceRequest, MicroServiceInstance
+from facade.servicecenter.records import CreateServiceRequest, HealthCheck, MicroServiceInstance
+from facade.stores.marks import CLUSTER, ID, ORIGIN, VERSION_KEY
 
 VERSION = "1"
 """Of this way of packing."""
 
-_ORIGIN, _ID, _VERSION = "_bridge.origin", "_bridge.id", "_bridge.v"
-CLUSTER = "_bridge.cluster"
-"""Which bridge has written it."""
 _INSTANCE, _SERVICE, _NAME = "_sc.instance", "_sc.service", "_sc.name"
 _APP, _ENVIRONMENT, _DOMAIN, _PROJECT = "_sc.appId", "_sc.env", "_sc.domain", "_sc.project"
 _SERVICE_ID, _REPORTED, _OVERRIDE, _DIRTY = "_sc.serviceId", "_sc.reported", "_sc.override", "_sc.dirty"
@@ -42,15 +40,18 @@ _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 _LONGEST_LEASE_S = 2_147_483
 """The server counts milliseconds in 32 bits."""
+_INT32 = range(2**31)
+_LATEST_S = 2**31 * 4
+"""Seconds since 1970 that no honest clock shows, and milliseconds that every reader can count."""
+
+_UNREADABLE = (msgspec.MsgspecError, RecursionError, KeyError, ValueError)
 
 _NO_PORT = Port(0, False)
 
 
-def pack(instance: Instance, service: Microservice | None) -> InstanceInfo:
-    """The document to register."""
-    flat = {key: value for key, value in instance.metadata.items() if _is_plain(key, value)}
-    shown = replace(instance, metadata=flat)
-    info = eureka.from_instance(shown) or _without_address(shown)
+def pack(instance: Instance, service: Microservice | None, cluster: str = "") -> InstanceInfo:
+    """The document to register; `cluster` names the bridge that does it."""
+    info = _shown(instance)
     name = listed_name(instance)
     if name != instance.application:
         info = replace(info, vip_address=None, secure_vip_address=None)
@@ -61,7 +62,7 @@ def pack(instance: Instance, service: Microservice | None) -> InstanceInfo:
             app=name,
             overridden_status=on_wire(instance.override or Status.UNKNOWN),
             lease_info=replace(lease, duration_s=min(lease.duration_s, _LONGEST_LEASE_S)),
-            metadata=info.metadata | _marks(instance, service),
+            metadata=info.metadata | _marks(instance, service) | ({CLUSTER: cluster} if cluster else {}),
             last_updated_ms=instance.updated_ms,
             # A document with an older moment than the one held would be left out by the server.
             last_dirty_ms=max(instance.updated_ms, instance.dirty_ms),
@@ -72,20 +73,20 @@ def pack(instance: Instance, service: Microservice | None) -> InstanceInfo:
 def unpack(info: InstanceInfo, policy: Policy) -> tuple[Instance, Microservice | None] | None:
     """The instance that was packed, and its microservice where that was too; None for a document of anything else.
 
-    What an operator has said of it on that server since stands as an override.
+    What an operator has said of it on that server since stands: a status as an override, metadata as its own.
     """
     if not is_packed(info):
         return None
     try:
         return _unpacked(info, policy)
-    except (msgspec.MsgspecError, KeyError, ValueError):
+    except _UNREADABLE:
         return None
 
 
 def is_packed(info: InstanceInfo) -> bool:
     """Whether the marks are there and speak of this very document: metadata is copied from one place to another."""
     marks = info.metadata
-    return marks.get(_ORIGIN) == Origin.SERVICECENTER and marks.get(_ID) == info.effective_id
+    return marks.get(ORIGIN) == Origin.SERVICECENTER and marks.get(ID) == info.effective_id
 
 
 def listed_name(instance: Instance) -> str:
@@ -134,7 +135,7 @@ def unseal(info: InstanceInfo) -> InstanceInfo:
         return info
     try:
         sealed = msgspec.json.decode(text, type=dict[str, str])
-    except msgspec.MsgspecError:
+    except _UNREADABLE:
         return info
     plain = {key: value for key, value in info.metadata.items() if key != _SEALED}
     return replace(info, metadata=plain | sealed)
@@ -149,13 +150,20 @@ def spoils_xml(info: InstanceInfo) -> bool:
 # In
 
 
+def _shown(instance: Instance) -> InstanceInfo:
+    """As Eureka's readers see it, with the metadata that can stand there as it is."""
+    flat = {key: value for key, value in instance.metadata.items() if _is_plain(key, value)}
+    plain = replace(instance, metadata=flat)
+    return eureka.from_instance(plain) or _without_address(plain)
+
+
 def _marks(instance: Instance, service: Microservice | None) -> dict[str, str]:
     key, name = instance.key, instance.service
     document = servicecenter.from_instance(_with_native(instance), key.group, name.version)
     marks = {
-        _ORIGIN: Origin.SERVICECENTER.value,
-        _ID: key.instance_id,
-        _VERSION: VERSION,
+        ORIGIN: Origin.SERVICECENTER.value,
+        ID: key.instance_id,
+        VERSION_KEY: VERSION,
         _APP: name.app,
         _NAME: name.name,
         _SERVICE_ID: key.group,
@@ -217,6 +225,7 @@ def _spoiling_no_xml(info: InstanceInfo) -> InstanceInfo:
 def _unpacked(info: InstanceInfo, policy: Policy) -> tuple[Instance, Microservice | None]:
     marks = info.metadata
     document = msgspec.json.decode(marks[_INSTANCE], type=MicroServiceInstance)
+    _check_counts(document.health_check)
     name = ServiceKey(
         marks.get(_DOMAIN) or Tenant().domain,
         marks.get(_PROJECT) or Tenant().project,
@@ -234,11 +243,35 @@ def _unpacked(info: InstanceInfo, policy: Policy) -> tuple[Instance, Microservic
         reported=reported,
         override=override,
         status=shown_status(Origin.SERVICECENTER, reported, override, None),
-        dirty_ms=int(marks.get(_DIRTY, "0")),
-        registered_ms=int(document.timestamp or 0) * 1000,
+        dirty_ms=_moment_ms(marks.get(_DIRTY, ""), 1),
+        registered_ms=_moment_ms(document.timestamp, 1000),
         updated_ms=info.last_dirty_ms or 0,
     )
-    return with_status_of(instance, info), _unpacked_service(marks.get(_SERVICE), service, policy)
+    instance = with_status_of(_with_metadata_of(instance, info), info)
+    return instance, _unpacked_service(marks.get(_SERVICE), service, policy)
+
+
+def _with_metadata_of(instance: Instance, info: InstanceInfo) -> Instance:
+    """What was changed or added in plain sight since wins over what was packed. The server can take nothing away."""
+    written = _shown(instance).metadata
+    changed = {
+        key: value for key, value in info.metadata.items() if not key.startswith(MARKS) and written.get(key) != value
+    }
+    return replace(instance, metadata=instance.metadata | changed) if changed else instance
+
+
+def _check_counts(check: HealthCheck | None) -> None:
+    """Raises ValueError for what readers of either protocol would stumble over, and not only here."""
+    if check is not None and not all(number in _INT32 for number in (check.interval, check.times, check.port)):
+        raise ValueError("a health check with numbers that no server takes")
+
+
+def _moment_ms(text: str, unit_ms: int) -> int:
+    """0 for an empty one. Raises ValueError for one that no clock shows."""
+    moment_ms = int(text or 0) * unit_ms
+    if not 0 <= moment_ms <= _LATEST_S * 1000:
+        raise ValueError("a moment that no clock shows")
+    return moment_ms
 
 
 def _unpacked_service(text: str | None, known: Microservice, policy: Policy) -> Microservice | None:
@@ -251,6 +284,6 @@ def _unpacked_service(text: str | None, known: Microservice, policy: Policy) -> 
     rebuilt = servicecenter.to_service(document, known.key.tenant, request.tags, 0, policy)
     return replace(
         rebuilt,
-        registered_ms=int(document.timestamp or 0) * 1000,
-        updated_ms=int(document.mod_timestamp or 0) * 1000,
+        registered_ms=_moment_ms(document.timestamp, 1000),
+        updated_ms=_moment_ms(document.mod_timestamp, 1000),
     )

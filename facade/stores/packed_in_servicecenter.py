@@ -28,6 +28,7 @@ from facade.servicecenter.client import REGISTER_BYTES, encode_registration
 from facade.servicecenter.records import HealthCheck, MicroServiceInstance
 from facade.servicecenter.validation import check_instance
 from facade.servicecenter.wire import Code
+from facade.stores.marks import CLUSTER, ID, ORIGIN, TRUNCATED, VERSION_KEY
 
 VERSION = "1"
 """Of this way of packing."""
@@ -35,9 +36,6 @@ VERSION = "1"
 HOST_NAME_LENGTH = 64
 """The longest host name that a real ServiceCenter takes; DNS knows four times as much."""
 
-ORIGIN, ID, _VERSION, _TRUNCATED = "_bridge.origin", "_bridge.id", "_bridge.v", "_bridge.truncated"
-CLUSTER = "_bridge.cluster"
-"""Which bridge has written it."""
 _APP, _INSTANCE_ID, _DOCUMENT = "_eureka.app", "_eureka.instanceId", "_eureka.doc"
 _STATUS, _OVERRIDE = "_eureka.status", "_eureka.overriddenStatus"
 
@@ -45,6 +43,8 @@ _MOST_UNPACKED = 64 << 10
 """Far more than can be packed into one document by us; less than a forger could make of it."""
 _LONGEST_INTERVAL_S = 2_147_483
 _MOST_TIMES = 2**31 - 1
+_LARGEST = 2**63 - 1
+"""In milliseconds: no store counts further."""
 
 _PAGES = ("home_page_url", "status_page_url", "health_check_url", "secure_health_check_url")
 _NO_PORT = Port(0, False)
@@ -77,7 +77,7 @@ def pack(instance: Instance, cluster: str = "") -> MicroServiceInstance:
 
 def is_truncated(document: MicroServiceInstance) -> bool:
     """Whether something of the instance did not fit."""
-    return _TRUNCATED in document.properties
+    return TRUNCATED in document.properties
 
 
 def is_packed(document: MicroServiceInstance) -> bool:
@@ -108,7 +108,7 @@ def _with_rest(document: MicroServiceInstance, instance: Instance, cluster: str)
     told = _told(instance) | ({CLUSTER: cluster} if cluster else {})
     for number, rest in enumerate(_ever_less(instance)):
         packed = {_DOCUMENT: rest} if rest else {}
-        loss = {_TRUNCATED: "true"} if number else {}
+        loss = {TRUNCATED: "true"} if number else {}
         candidate = replace(document, properties={**own, **told, **packed, **loss})
         if _fits(candidate):
             return candidate
@@ -121,7 +121,7 @@ def _told(instance: Instance) -> dict[str, str]:
         _INSTANCE_ID: instance.key.instance_id,
         ORIGIN: Origin.EUREKA.value,
         ID: instance.portable_id,
-        _VERSION: VERSION,
+        VERSION_KEY: VERSION,
     }
     if instance.override is not None:
         told[_OVERRIDE] = instance.override.value
@@ -228,9 +228,16 @@ def _unpacked(text: str) -> InstanceInfo | None:
     try:
         unpacking = zlib.decompressobj()
         encoded = unpacking.decompress(urlsafe_b64decode(text), _MOST_UNPACKED)
-        return _decode_rest(encoded) if unpacking.eof else None
-    except (ValueError, zlib.error, msgspec.MsgspecError):
+        rest = _decode_rest(encoded) if unpacking.eof else None
+    except (ValueError, zlib.error, msgspec.MsgspecError, RecursionError):
         return None
+    return rest if rest is not None and _is_sane(rest) else None
+
+
+def _is_sane(rest: InstanceInfo) -> bool:
+    lease = rest.lease_info
+    longest_ms = 2000 * max(abs(lease.renewal_interval_s), abs(lease.duration_s))
+    return max(longest_ms, abs(rest.last_dirty_ms or 0)) <= _LARGEST
 
 
 def _rest_of(document: MicroServiceInstance, service: ServiceKey, app: str, policy: Policy) -> InstanceInfo:

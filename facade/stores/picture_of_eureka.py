@@ -8,10 +8,12 @@ Source: Netflix/eureka, ResponseCacheImpl; PeerReplicationResource and InstanceR
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
 from facade.clock import Clock
@@ -35,6 +37,12 @@ from facade.stores.packed_in_eureka import listed_name, unpack, unseal, with_sta
 
 _A_TURN = 100
 """Instances that are taken in one turn of the event loop: about 7 ms, if all are new."""
+_MOST_TOLD = 20
+"""Documents that mean nothing to us and that the log names."""
+
+_encode = msgspec.msgpack.Encoder().encode
+
+log = logging.getLogger(__name__)
 
 
 class Address(NamedTuple):
@@ -71,6 +79,7 @@ class Picture:
         self._pins: dict[Address, _Pin] = {}
         self._changed: set[RecordKey] = set()
         self._applied: dict[bool, Listing] = {}
+        self._told_of: set[Address] = set()
 
     @property
     def hash_code(self) -> str:
@@ -162,8 +171,11 @@ class Picture:
         self.infos[address] = info
         if known is not None and _without_moments(known) == _without_moments(info):
             return
-        record, service = self.to_record(info)
+        found = self._to_record(address, info)
         self._forget_key(address)
+        if found is None:
+            return
+        record, service = found
         self._keys[address] = record.key
         self.records[record.key] = record
         self._changed.add(record.key)
@@ -188,27 +200,26 @@ class Picture:
             del self._members[service]
             self.services.pop(service, None)
 
-    def to_record(self, info: InstanceInfo) -> tuple[Instance, Microservice | None]:
-        """A document of that server as the record it is to us, and the microservice that came with it."""
-        info = unseal(info)
-        unpacked = unpack(info, self._policy)
-        if unpacked is not None:
-            return unpacked
-        written = self._written.get(Address(info.app, info.effective_id))
-        if written is not None:
-            return with_status_of(written, info), None
-        return self._to_native(info), None
+    def _to_record(self, address: Address, info: InstanceInfo) -> tuple[Instance, Microservice | None] | None:
+        """The record that a document is to us, and the microservice that came with it.
 
-    def _to_native(self, info: InstanceInfo) -> Instance:
-        instance = mapping.to_instance(info, Space(), self._policy, self._clock.now_ms())
-        # An override hides the owner's own word, and it hides nothing but UP and OUT_OF_SERVICE.
-        is_hidden = instance.override is not None and instance.override is instance.status
-        return replace(
-            instance,
-            reported=Status.UP if is_hidden else instance.status,
-            registered_ms=info.lease_info.registered_ms,
-            updated_ms=info.last_updated_ms,
-        )
+        None for one that nobody can make sense of: whoever registered it must not hide all the others.
+        """
+        try:
+            record, service = record_of(info, self._policy)
+            written = self._written.get(address)
+            if written is not None and record.key.origin is Origin.EUREKA:
+                record = with_status_of(written, info)
+            _encode((record, service))  # what no store can hold must not reach one
+        except Exception as error:
+            self._tell_of(address, error)
+            return None
+        return record, service
+
+    def _tell_of(self, address: Address, error: Exception) -> None:
+        if address not in self._told_of and len(self._told_of) < _MOST_TOLD:
+            self._told_of.add(address)
+            log.warning("an instance is left out application=%s instance=%s reason=%r", *address, error)
 
     # What a server tells us as its peer
 
@@ -289,6 +300,24 @@ _ACTIONS: dict[str | None, Callable[[Picture, Address, BatchItem], BatchResult]]
     "StatusUpdate": Picture._hear_status,
     "DeleteStatusOverride": Picture._hear_lift,
 }
+
+
+def record_of(info: InstanceInfo, policy: Policy) -> tuple[Instance, Microservice | None]:
+    """A document of that server as the record it is by itself, and the microservice that came with it. Pure."""
+    info = unseal(info)
+    return unpack(info, policy) or (_to_native(info, policy), None)
+
+
+def _to_native(info: InstanceInfo, policy: Policy) -> Instance:
+    instance = mapping.to_instance(info, Space(), policy, info.last_updated_ms)
+    # An override hides the owner's own word, and it hides nothing but UP and OUT_OF_SERVICE.
+    is_hidden = instance.override is not None and instance.override is instance.status
+    return replace(
+        instance,
+        reported=Status.UP if is_hidden else instance.status,
+        registered_ms=info.lease_info.registered_ms,
+        updated_ms=info.last_updated_ms,
+    )
 
 
 def _service_of(key: InstanceKey) -> ServiceId:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable
 import msgspec
 from msgspec.structs import replace
 
-from facade.errors import FacadeError, ServiceNotFound
+from facade.errors import ServiceNotFound, UpstreamRefused
 from facade.registry.model import (
     Instance,
     InstanceKey,
@@ -31,18 +31,18 @@ from facade.registry.model import (
 )
 from facade.registry.rules import MARKS, Policy
 from facade.servicecenter.answers import Found, decode_instance
-from facade.servicecenter.client import ANY_VERSION, ServiceCenterClient, ServiceList
+from facade.servicecenter.client import ANY_VERSION, REGISTER_BYTES, ServiceCenterClient, ServiceList
 from facade.servicecenter.mapping import OWN_NAME, to_instance, to_key, to_service
 from facade.servicecenter.records import FindService, MicroService, MicroServiceInstance, MicroServiceKey
-from facade.stores.packed_in_servicecenter import ORIGIN, is_packed, is_truncated, marks, pack, unpack
-
-OURSELVES = "registry-facade"
-"""Services of this origin are helpers of ours: nobody's records."""
+from facade.stores.marks import ORIGIN, OURS
+from facade.stores.packed_in_servicecenter import is_packed, is_truncated, marks, pack, unpack
 
 _SCHEMAS_A_READING = 8
 """Services whose schemas are fetched in one reading after the first: they are large, and nobody waits for them."""
 _ITEMS_A_TURN = 100
 """Decoded in one turn of the event loop: about 5 ms."""
+_MOST_TOLD = 1_000
+"""Things that were told of and are remembered: what is told again after so many others does no harm."""
 
 log = logging.getLogger(__name__)
 
@@ -76,12 +76,17 @@ class Reading:
         self._packed: dict[tuple[str, str], InstanceKey] = {}
         self.was_read = False
         self._decoded_now = 0
-        self._told: set[str] = set()
+        self._told: dict[str, None] = {}
 
     @property
     def names(self) -> Collection[ServiceName]:
         """Of all services but our helpers."""
         return self._asked.keys()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds no records: services that we have made for applications since gone are none."""
+        return not self._shown and not self._holders
 
     async def refresh(self, lookup: Callable[[RecordKey], Record | None], *, is_whole: bool) -> None:
         """Ask what has changed. `lookup` knows the records that we hold. Raises StoreUnavailable."""
@@ -91,6 +96,7 @@ class Reading:
         await self._find(lookup, is_whole=is_whole)
         if is_whole:
             await self._read_tags()
+            self._tidy(lookup)
         if is_whole or self.changed or listed is not self._listed:
             self._show_services()
         await self._read_schemas()
@@ -137,11 +143,12 @@ class Reading:
         with_natives = {
             key.group for key in self._records if isinstance(key, InstanceKey) and key.origin is Origin.SERVICECENTER
         }
-        shown = {
+        found = {
             service_id: self._to_microservice(service_id, document)
             for service_id, document in self.services.items()
             if not _is_own(document) and (service_id in with_natives or not _is_implied(document))
         }
+        shown = {service_id: one for service_id, one in found.items() if one is not None}
         for service_id in self._shown.keys() - shown.keys():
             self._put_or_drop(self._shown[service_id][2].key, None)
             self._drop(
@@ -154,13 +161,18 @@ class Reading:
 
     def _to_microservice(
         self, service_id: str, document: MicroService
-    ) -> tuple[MicroService, dict[str, str], Microservice]:
+    ) -> tuple[MicroService, dict[str, str], Microservice] | None:
         tags = self._tags.get(service_id, {})
         before = self._shown.get(service_id)
         if before is not None and before[0] is document and before[1] == tags:
             return before
+        try:
+            record = to_service(document, self._tenant, tags, 0, self._policy)
+        except Exception as error:
+            self._leave_out(f"service {service_id}", error)
+            return None
         record = replace(
-            to_service(document, self._tenant, tags, 0, self._policy),
+            record,
             registered_ms=_milliseconds(document.timestamp),
             updated_ms=_milliseconds(document.mod_timestamp),
         )
@@ -185,6 +197,9 @@ class Reading:
             tags = await self._client.tags_of(self._tenant, service_id)
         except ServiceNotFound:
             return
+        except UpstreamRefused as error:
+            self._tell_once("tags cannot be read", error)
+            tags = {}
         if service_id not in self._tags_written:
             self._tags[service_id] = tags
             self._tagged[service_id] = document
@@ -205,6 +220,10 @@ class Reading:
         try:
             documents = await self._client.schemas(self._tenant, service_id)
         except ServiceNotFound:
+            return
+        except UpstreamRefused as error:  # some accounts may see services, but no schemas
+            self._tell_once("schemas cannot be read", error)
+            self._schemas_of[service_id] = state
             return
         service = ServiceId(self._tenant, service_id)
         found = {SchemaId(service, one.schema_id): one for one in documents if one.schema}
@@ -245,8 +264,8 @@ class Reading:
     def _decoded(self, raw: bytes) -> MicroServiceInstance | None:
         try:
             return decode_instance(msgspec.Raw(raw))
-        except FacadeError as error:
-            self._tell_once("an instance", error)
+        except Exception as error:
+            self._leave_out("an instance", error)
             return None
 
     def _take_instance(
@@ -254,15 +273,23 @@ class Reading:
     ) -> InstanceKey | None:
         try:
             record = self._to_instance(document, lookup)
-        except (FacadeError, ValueError) as error:
-            self._tell_once(f"instance {document.service_id}/{document.instance_id}", error)
+        except Exception as error:  # whatever one record does to us, the others are read
+            self._leave_out(f"instance {document.service_id}/{document.instance_id}", error)
             return None
-        (self.truncated.add if is_truncated(document) else self.truncated.discard)(record.key)
+        self._note_truncated(record.key, document)
         holders = self._holders.setdefault(record.key, {})
         holders.pop(name, None)
         holders[name] = record
         self._put_or_drop(record.key, _latest(holders))
         return record.key
+
+    def _note_truncated(self, key: InstanceKey, document: MicroServiceInstance) -> None:
+        if not is_truncated(document):
+            self.truncated.discard(key)
+            return
+        self.truncated.add(key)
+        what = f"kept there in part, it is too large record=instance {document.service_id}/{document.instance_id}"
+        self._tell_once(what, f"more than {REGISTER_BYTES} bytes")
 
     def _leave(self, name: ServiceName, keys: Iterable[InstanceKey | None]) -> None:
         """These are no longer listed under that name."""
@@ -313,10 +340,24 @@ class Reading:
         for key in keys:
             self._put_or_drop(key, None)
 
-    def _tell_once(self, what: str, error: Exception) -> None:
+    def _tidy(self, lookup: Callable[[RecordKey], Record | None]) -> None:
+        """Let go of what belongs to services and instances that are gone."""
+        known = self.services.keys() | self._tags_written
+        self._tags = {one: tags for one, tags in self._tags.items() if one in known}
+        self._tagged = {one: document for one, document in self._tagged.items() if one in known}
+        self._packed = {
+            ids: key for ids, key in self._packed.items() if key in self._records or lookup(key) is not None
+        }
+
+    def _leave_out(self, what: str, error: Exception) -> None:
+        self._tell_once(f"left out, it cannot be read record={what}", repr(error))
+
+    def _tell_once(self, what: str, reason: object) -> None:
         if what not in self._told:
-            self._told.add(what)
-            log.warning("left out, it cannot be read record=%s reason=%s", what, error)
+            log.warning("%s reason=%s", what, reason)
+            self._told[what] = None
+        if len(self._told) > _MOST_TOLD:
+            del self._told[next(iter(self._told))]
 
 
 def _latest(holders: dict[ServiceName, Instance]) -> Instance | None:
@@ -329,7 +370,7 @@ def _asked_for(name: ServiceName, rev: str = "") -> FindService:
 
 
 def _is_own(service: MicroService) -> bool:
-    return service.service_name == OWN_NAME or service.properties.get(ORIGIN) == OURSELVES
+    return service.service_name == OWN_NAME or service.properties.get(ORIGIN) == OURS
 
 
 def _is_implied(service: MicroService) -> bool:

@@ -29,18 +29,16 @@ from facade.registry.model import (
 )
 from facade.registry.rules import Policy
 from facade.servicecenter.answers import Version
-from facade.servicecenter.client import PROPERTIES_BYTES, ServiceCenterClient, encode_properties
+from facade.servicecenter.client import PROPERTIES_BYTES, ServiceCenterClient, check_tenant, encode_properties
 from facade.servicecenter.mapping import from_service, implied_service, to_instance
 from facade.servicecenter.records import MicroService, MicroServiceInstance, ModifySchemaRequest
 from facade.servicecenter.validation import check_schema, check_service, check_tags
 from facade.servicecenter.wire import Code
 from facade.stores.backend import Seen
-from facade.stores.packed_in_servicecenter import ORIGIN, pack, unpack
-from facade.stores.reading_servicecenter import Reading
+from facade.stores.marks import ORIGIN
+from facade.stores.packed_in_servicecenter import pack, unpack
+from facade.stores.tenants_servicecenter import Tenants, is_sayable, tenant_of
 from facade.stores.watching_servicecenter import Watching
-
-_FRESH_S = 5.0
-"""So long a reading counts for telling what is not there; its caches lag far less."""
 
 _SOMEBODY_ELSE = "registered by somebody else at this moment; ask again"
 
@@ -55,29 +53,23 @@ class ServiceCenterBackend:
 
     def __init__(self, client: ServiceCenterClient, policy: Policy, clock: Clock, *, cluster: str = "") -> None:
         """`cluster` names this bridge in what is packed."""
-        self.title = f"ServiceCenter at {', '.join(client.outbound.bases)}"
+        self.title = _title(client, "")
         self.lookup: Callable[[RecordKey], Record | None] = _nothing
         self.version: Version | None = None
-        """As it says of itself; None before it was asked."""
-        self._client = client
+        """As it says of itself; None before it was asked. For people: what differs between 1.x and 2.x is said in a way
+        that both take (a rule for versions in finds; health checks within the limits of 2.x)."""
+        self.client = client
         self._policy = policy
-        self._clock = clock
         self._cluster = cluster
-        self._records: dict[RecordKey, Record] = {}
-        self._readings: dict[Tenant, Reading] = {}
-        self._read_s = float("-inf")
-        self._put_s: dict[InstanceKey, float] = {}
+        self._tenants = Tenants(client, policy, clock)
+        self._lost: set[InstanceKey] = set()
+        """Those that it did not know when they were renewed last."""
         self._watching = Watching(client)
-        self._reading_of(Tenant())
-
-    @property
-    def trouble(self) -> str:
-        return self._client.outbound.trouble
 
     @property
     def truncated(self) -> int:
         """Instances that it holds only in part, for they are too large for it."""
-        return sum(len(reading.truncated) for reading in self._readings.values())
+        return self._tenants.truncated
 
     def takes(self, key: RecordKey) -> bool:
         return isinstance(key, InstanceKey | ServiceId | SchemaId)
@@ -87,41 +79,37 @@ class ServiceCenterBackend:
 
     def expect(self, keys: Iterable[RecordKey]) -> None:
         """What we hold from before: the tenants that it names are read as well."""
-        for tenant in {_tenant_of(key) for key in keys if self.takes(key)}:
-            self._reading_of(tenant)
+        self._tenants.expect(filter(self.takes, keys))
 
     # Reading
 
     async def read(self, *, is_whole: bool) -> Seen:
         if self.version is None:
-            self.version = await self._client.version()
+            self.version = await self.client.version()
+            self.title = _title(self.client, self.version.version)
             log.info("upstream is a ServiceCenter version=%s api=%s", self.version.version, self.version.api_version)
-        readings, began_s = list(self._readings.values()), self._clock.monotonic_s()
-        for reading in readings:
-            await reading.refresh(lambda key: self.lookup(key), is_whole=is_whole)
-        self._watching.follow(*(reading.names for reading in readings))
-        self._read_s = began_s
-        self._put_s = {key: at_s for key, at_s in self._put_s.items() if at_s > began_s - _FRESH_S}
-        changed = {key for reading in readings for key in reading.changed}
-        for reading in readings:
-            reading.changed.clear()
-        return Seen(self._records, None if is_whole else changed)
+        records, changed = await self._tenants.refresh(lambda key: self.lookup(key), is_whole=is_whole)
+        self._watching.follow(self._tenants.names)
+        if is_whole:
+            self._lost = {key for key in self._lost if self.lookup(key) is not None}
+        return Seen(records, None if is_whole else changed)
 
     async def watch(self, hint: Callable[[], None]) -> None:
         await self._watching.run(hint)
 
     async def holds(self, record: Record) -> bool:
         if isinstance(record, Instance):
-            return await self._client.find_instance(*self._place(record), record.portable_id) is not None
+            return await self.client.find_instance(*self._place(record), record.portable_id) is not None
         if isinstance(record, Microservice):
-            return await self._client.service(*record.key) is not None
+            return await self.client.service(*record.key) is not None
         if isinstance(record, Schema):
-            return await self._client.has_schema(*record.key.service, record.key.schema_id)
+            return await self.client.has_schema(*record.key.service, record.key.schema_id)
         return False
 
     def as_kept(self, record: Record) -> Record:
         if not isinstance(record, Instance):
             return record
+        check_tenant(record.key.space.tenant)
         document = self._pack(record)
         if record.key.origin is Origin.EUREKA:
             return unpack(document, record.service, self._policy) or record
@@ -131,23 +119,29 @@ class ServiceCenterBackend:
     # Writing
 
     async def put(self, record: Record, before: Record | None) -> None:
-        if isinstance(record, Instance):
-            await self._put_instance(record, before if isinstance(before, Instance) else None)
-        elif isinstance(record, Microservice):
-            await self._put_service(record, before if isinstance(before, Microservice) else None)
-        elif isinstance(record, Schema):
-            await self._put_schema(record)
+        with self._tenants.writing(tenant_of(record.key)):
+            try:
+                if isinstance(record, Instance):
+                    await self._put_instance(record, before if isinstance(before, Instance) else None)
+                elif isinstance(record, Microservice):
+                    await self._put_service(record, before if isinstance(before, Microservice) else None)
+                elif isinstance(record, Schema):
+                    await self._put_schema(record)
+            except ServiceNotFound as error:
+                raise UpstreamRefused(f"deleted at this moment: {error}", Code.SERVICE_NOT_EXISTS) from error
+            except InstanceNotFound as error:
+                raise UpstreamRefused(f"deleted at this moment: {error}", Code.INSTANCE_NOT_EXISTS) from error
 
     async def remove(self, record: Record) -> None:
         try:
             if isinstance(record, Instance):
-                await self._client.unregister(*self._place(record), record.portable_id)
+                await self.client.unregister(*self._place(record), record.portable_id)
             elif isinstance(record, Microservice):
-                self._reading_of(record.key.tenant).forget_service(record.key.service_id)
-                await self._client.delete_service(*record.key, force=True)
+                self._tenants.of(record.key.tenant).forget_service(record.key.service_id)
+                await self.client.delete_service(*record.key, force=True)
             elif isinstance(record, Schema):
-                self._reading_of(record.key.service.tenant).note_schema(record.key, None)
-                await self._client.delete_schema(*record.key.service, record.key.schema_id)
+                self._tenants.of(record.key.service.tenant).note_schema(record.key, None)
+                await self.client.delete_schema(*record.key.service, record.key.schema_id)
         except (InstanceNotFound, ServiceNotFound):
             pass
 
@@ -159,27 +153,30 @@ class ServiceCenterBackend:
         unknown: list[Instance] = []
         for tenant, by_ids in by_tenant.items():
             self._note(tenant, by_ids)
-            unknown += [by_ids[ids] for ids in await self._client.heartbeats(tenant, by_ids)]
+            lost = await self.client.heartbeats(tenant, by_ids) if is_sayable(tenant) else by_ids
+            unknown += [by_ids[ids] for ids in lost]
+        self._lost -= {one.key for one in instances}
+        self._lost |= {one.key for one in unknown}
         return unknown
 
     async def close(self) -> None:
-        await self._client.close()
+        await self.client.close()
 
     # Services and schemas
 
     async def _put_service(self, record: Microservice, before: Microservice | None) -> None:
         document = replace(from_service(record), timestamp="", mod_timestamp="")
         _checked(lambda: check_service(document), lambda: check_tags(record.tags))
-        reading = self._reading_of(record.key.tenant)
+        reading = self._tenants.of(record.key.tenant)
         if before is None or not await self._amend_service(record, before):
-            if await self._client.create_service(record.key.tenant, document) != record.key.service_id:
+            if await self.client.create_service(record.key.tenant, document) != record.key.service_id:
                 raise UpstreamRefused(f"{record.name.name}: {_SOMEBODY_ELSE}", Code.SERVICE_EXISTS)
             # One that was there already has not been changed.
-            there = await self._client.service(*record.key)
+            there = await self.client.service(*record.key)
             if there is not None and there.properties != record.properties:
                 await self._set_service_properties(record)
-            if record.tags or self._reading_of(record.key.tenant).tags_of(record.key.service_id):
-                await self._client.add_tags(*record.key, record.tags)
+            if record.tags or reading.tags_of(record.key.service_id):
+                await self.client.add_tags(*record.key, record.tags)
         reading.note_service(record.key.service_id, document)
         reading.note_tags(record.key.service_id, record.tags)
 
@@ -189,9 +186,9 @@ class ServiceCenterBackend:
             if record.properties != before.properties:
                 await self._set_service_properties(record)
             if record.tags != before.tags:
-                await self._client.add_tags(*record.key, record.tags)
+                await self.client.add_tags(*record.key, record.tags)
             if record.properties == before.properties and record.tags == before.tags:
-                return await self._client.service(*record.key) is not None
+                return await self.client.service(*record.key) is not None
         except ServiceNotFound:
             return False
         return True
@@ -202,47 +199,45 @@ class ServiceCenterBackend:
                 f"properties of {record.name.name} take more than the {PROPERTIES_BYTES} bytes that are read there",
                 Code.INVALID_PARAMETERS,
             )
-        await self._client.set_service_properties(*record.key, record.properties)
+        await self.client.set_service_properties(*record.key, record.properties)
 
     async def _put_schema(self, record: Schema) -> None:
         request = ModifySchemaRequest(schema=record.text, summary=record.summary)
         _checked(lambda: check_schema(record.key.schema_id, request))
         tenant, service_id = record.key.service
         try:
-            await self._client.put_schema(tenant, service_id, record.key.schema_id, record.text, record.summary)
+            await self.client.put_schema(tenant, service_id, record.key.schema_id, record.text, record.summary)
         except ServiceNotFound:
             service = self.lookup(record.key.service)
             if not isinstance(service, Microservice):
                 raise UpstreamRefused(f"no microservice {service_id}", Code.SERVICE_NOT_EXISTS) from None
             await self._put_service(service, None)
-            await self._client.put_schema(tenant, service_id, record.key.schema_id, record.text, record.summary)
-        self._reading_of(tenant).note_schema(record.key, record)
+            await self.client.put_schema(tenant, service_id, record.key.schema_id, record.text, record.summary)
+        self._tenants.of(tenant).note_schema(record.key, record)
 
     # Instances
 
     async def _put_instance(self, record: Instance, before: Instance | None) -> None:
         document = self._pack(record)
-        may_be_there = self._may_be_there(record.key)
-        self._put_s[record.key] = self._clock.monotonic_s()
         if before is not None and self._place(before) == self._place(record):
             await self._amend(record, document, self._pack(before))
         else:
             if before is not None:
                 await self.remove(before)
-            await self._register(record, document)
-            # One that was alive there already was only renewed.
-            if may_be_there:
-                there = await self._client.find_instance(*self._place(record), record.portable_id)
-                if there is not None and _content(there) != _content(document):
-                    await self._amend(record, document, there)
+            await self._register_anew(record, document)
         tenant, service_id = self._place(record)
         self._note(tenant, {(service_id, record.portable_id): record})
 
-    def _may_be_there(self, key: InstanceKey) -> bool:
-        """False where a reading of late has not found it and nobody here has registered it since."""
-        was_read = self._reading_of(key.space.tenant).was_read
-        is_fresh = was_read and self._clock.monotonic_s() - self._read_s < _FRESH_S
-        return not is_fresh or key in self._records or key in self._put_s
+    async def _register_anew(self, record: Instance, document: MicroServiceInstance) -> None:
+        """One that is alive there, from another of our nodes or by its owner, is only renewed: what it says is then set
+        right. Not so where it was lost there and we only bring it back: who was faster may know more."""
+        was_lost = record.key in self._lost and self.lookup(record.key) is not None
+        await self._register(record, document)
+        self._lost.discard(record.key)
+        if not was_lost:
+            there = await self.client.find_instance(*self._place(record), record.portable_id)
+            if there is not None and _content(there) != _content(document):
+                await self._amend(record, document, there)
 
     async def _amend(self, record: Instance, wanted: MicroServiceInstance, there: MicroServiceInstance) -> None:
         place, name = self._place(record), record.portable_id
@@ -250,40 +245,35 @@ class ServiceCenterBackend:
             if _fixed(wanted) != _fixed(there) or (
                 wanted.properties != there.properties and not _fit(wanted.properties)
             ):
-                await self._client.unregister(*place, name)
+                await self.client.unregister(*place, name)
                 await self._register(record, wanted)
                 return
             if wanted.properties != there.properties:
-                await self._client.set_properties(*place, name, wanted.properties)
+                await self.client.set_properties(*place, name, wanted.properties)
             if wanted.status != there.status:
-                await self._client.set_status(*place, name, wanted.status)
+                await self.client.set_status(*place, name, wanted.status)
             if _content(wanted) == _content(there):
                 await self._register(record, wanted)
-        except InstanceNotFound:
+        except (InstanceNotFound, ServiceNotFound):
             await self._register(record, wanted)
 
     async def _register(self, record: Instance, document: MicroServiceInstance) -> None:
         """With its service, if that is missing."""
         tenant, service_id = self._place(record)
-        if service_id not in self._reading_of(tenant).services:
+        if service_id not in self._tenants.of(tenant).services:
             await self._create_service_of(record)
         try:
-            registered = await self._client.register(*self._place(record), document)
+            registered = await self.client.register(*self._place(record), document)
         except ServiceNotFound:
-            self._reading_of(tenant).forget_service(service_id)
+            self._tenants.of(tenant).forget_service(service_id)
             await self._create_service_of(record)
-            try:
-                registered = await self._client.register(*self._place(record), document)
-            except ServiceNotFound:
-                raise UpstreamRefused(
-                    f"{record.service.name}: deleted at this moment", Code.SERVICE_NOT_EXISTS
-                ) from None
+            registered = await self.client.register(*self._place(record), document)
         if registered != document.instance_id:
             raise UpstreamRefused(f"registered {record.portable_id} under another id, {registered}")
 
     async def _create_service_of(self, record: Instance) -> None:
         tenant = record.key.space.tenant
-        reading = self._reading_of(tenant)
+        reading = self._tenants.of(tenant)
         if record.key.origin is Origin.EUREKA:
             document = self._implied(record)
             _checked(lambda: check_service(document))
@@ -301,7 +291,7 @@ class ServiceCenterBackend:
             environment=record.service.environment,
         )
         _checked(lambda: check_service(document))
-        if await self._client.create_service(tenant, document) != record.key.group:
+        if await self.client.create_service(tenant, document) != record.key.group:
             raise UpstreamRefused(f"{record.service.name}: {_SOMEBODY_ELSE}", Code.SERVICE_EXISTS)
         reading.note_service(record.key.group, document)
 
@@ -318,11 +308,11 @@ class ServiceCenterBackend:
         """With its alias where that is free; under the id of whoever has registered that very service."""
         for attempt in (document, replace(document, alias="")):
             try:
-                return await self._client.create_service(tenant, attempt)
+                return await self.client.create_service(tenant, attempt)
             except UpstreamRefused as error:
                 if error.code != Code.SERVICE_EXISTS:
                     raise
-        existing = await self._client.existing(record.service)
+        existing = await self.client.existing(record.service)
         if existing is None:
             raise UpstreamRefused(f"{record.service.name}: {_SOMEBODY_ELSE}", Code.SERVICE_EXISTS)
         return existing
@@ -337,16 +327,10 @@ class ServiceCenterBackend:
         tenant = record.key.space.tenant
         if record.key.origin is Origin.SERVICECENTER:
             return tenant, record.key.group
-        return tenant, self._reading_of(tenant).ids.get(record.service) or record.service.derived_id
-
-    def _reading_of(self, tenant: Tenant) -> Reading:
-        """A tenant is read from the first record on that names it."""
-        if tenant not in self._readings:
-            self._readings[tenant] = Reading(self._client, tenant, self._policy, self._records)
-        return self._readings[tenant]
+        return tenant, self._tenants.of(tenant).ids.get(record.service) or record.service.derived_id
 
     def _note(self, tenant: Tenant, by_ids: dict[tuple[str, str], Instance]) -> None:
-        reading = self._reading_of(tenant)
+        reading = self._tenants.of(tenant)
         for (service_id, instance_id), instance in by_ids.items():
             if instance.key.origin is Origin.EUREKA:
                 reading.note_packed(service_id, instance_id, instance.key)
@@ -356,15 +340,8 @@ def _nothing(_: RecordKey) -> None:
     return None
 
 
-def _tenant_of(key: RecordKey) -> Tenant:
-    match key:
-        case InstanceKey():
-            return key.space.tenant
-        case SchemaId():
-            return key.service.tenant
-        case ServiceId():
-            return key.tenant
-    raise AssertionError(f"{key} names no record that is kept there")
+def _title(client: ServiceCenterClient, version: str) -> str:
+    return f"ServiceCenter{' ' * bool(version)}{version} at {', '.join(client.outbound.bases)}"
 
 
 def _checked(*checks: Callable[[], None]) -> None:

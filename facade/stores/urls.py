@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -53,7 +52,7 @@ def upstreams(urls: Sequence[str]) -> list[UpstreamUrl]:
     """The registries that these URLs put behind us; none when they name a store of our own. Raises StartRefused.
 
     Shape:  servicecenter+http://account:password@host:30100,host2:30100 and eureka+https://user:p%40ss@host:8761/eureka.
-            What is left out of a later address is that of the first: credentials, or the last: path.
+            One account serves all addresses, named in the first; a path that an address leaves out is that of the last.
     """
     found = [_upstream(url, scheme) for url in urls if (scheme := urlsplit_or_refuse(url).scheme) in _UPSTREAM]
     if found and len(found) < len(urls):
@@ -82,9 +81,12 @@ def own_store(url: str, data_dir: Path, clock: Clock) -> Store:
 
 
 def mirror_store(registries: Sequence[UpstreamUrl], data_dir: Path, clock: Clock) -> Store:
-    """Where the picture of these registries is kept: a file of its own for each set of them."""
-    named = "\n".join(sorted(f"{one.origin} {' '.join(sorted(one.bases))}" for one in registries))
-    return SqliteStore(data_dir / f"mirror-{hashlib.sha256(named.encode()).hexdigest()[:12]}.db", clock)
+    """Where the picture of these registries is kept, beside what only we hold.
+
+    Their addresses are no part of its name: nodes come and go, and what only we hold must outlive that.
+    """
+    name = registries[0].origin if len(registries) == 1 else "both"
+    return SqliteStore(data_dir / f"mirror-{name}.db", clock)
 
 
 def urlsplit_or_refuse(url: str) -> SplitResult:
@@ -103,10 +105,14 @@ def _upstream(url: str, scheme: str) -> UpstreamUrl:
         bases = tuple(_bases(addresses, origin, default_path))
     except ValueError:
         raise StartRefused(f"store: {scheme}:// is followed by HOST:PORT, or several with commas") from None
-    first = addresses[0]
-    if first.username is None:
-        return UpstreamUrl(origin, bases)
-    return UpstreamUrl(origin, bases, (unquote(first.username), unquote(first.password or "")))
+    first, *later = map(_account, addresses)
+    if any(account not in (None, first) for account in later):
+        raise StartRefused(f"store: {scheme}:// takes one account for all its addresses: name it in the first")
+    return UpstreamUrl(origin, bases, first)
+
+
+def _account(address: SplitResult) -> tuple[str, str] | None:
+    return (unquote(address.username), unquote(address.password or "")) if address.username is not None else None
 
 
 def _bases(addresses: Sequence[SplitResult], origin: Origin, default_path: str) -> Iterator[str]:

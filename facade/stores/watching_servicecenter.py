@@ -1,7 +1,8 @@
 """The watch of a ServiceCenter: it tells a consumer of changes among the providers that it has found.
 
 So for each app and environment there is one helper service of ours, which finds every provider there once and listens
-on a WebSocket. What it hears is only a hint that reading now is worth while; what it misses, the next reading sees.
+on a WebSocket, as long as there are any. What it hears is only a hint that reading now is worth while; what it misses,
+the next reading sees.
 """
 
 from __future__ import annotations
@@ -19,8 +20,7 @@ from facade.errors import FacadeError, ServiceNotFound
 from facade.registry.model import ServiceKey, ServiceName, Tenant
 from facade.servicecenter.client import ServiceCenterClient
 from facade.servicecenter.records import FrameWork, MicroService
-from facade.stores.packed_in_servicecenter import ORIGIN
-from facade.stores.reading_servicecenter import OURSELVES
+from facade.stores.marks import ORIGIN, OURS
 
 PING_EVERY_S = 30.0
 """The server cuts the connection 120 s after the last ping."""
@@ -59,48 +59,66 @@ class Watching:
         self._news.set()
 
     async def run(self, hint: Callable[[], None]) -> None:
-        """One helper for each app, from when it is first seen; until cancelled."""
+        """One helper for each app, while it has providers; until cancelled."""
         helpers: dict[App, _Helper] = {}
         async with asyncio.TaskGroup() as tasks:
             while True:
                 await self._news.wait()
                 self._news.clear()
+                for app in helpers.keys() - self._names.keys():
+                    await helpers.pop(app).end()
                 for app, names in self._names.items():
                     if app not in helpers:
                         helpers[app] = _Helper(self._client, app, hint)
-                        tasks.create_task(helpers[app].run())
+                        helpers[app].task = tasks.create_task(helpers[app].run())
                     helpers[app].follow(names)
 
 
 class _Helper:
+    task: asyncio.Task[None]
+    """In which it runs."""
+
     def __init__(self, client: ServiceCenterClient, app: App, hint: Callable[[], None]) -> None:
         self._client = client
         self._app = app
         self._hint = hint
+        self._id = ""
         self._wanted: set[ServiceName] = set()
         self._news = asyncio.Event()
+        self._pause_s = _FIRST_PAUSE_S
+        self._failures = 0
 
     def follow(self, names: set[ServiceName]) -> None:
         self._wanted = names
         self._news.set()
 
     async def run(self) -> None:
-        pause_s = _FIRST_PAUSE_S
         while True:
             try:
                 async with await self._connect() as socket:
-                    pause_s = _FIRST_PAUSE_S
                     await self._listen(socket)
             except* (FacadeError, WebSocketException, OSError) as errors:
                 log.info("watch broken app=%s reason=%s", self._app.app, errors.exceptions[0])
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+                self._failures += 1
+            await asyncio.sleep(self._pause_s)
+            self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+
+    async def end(self) -> None:
+        """Nobody is left to listen for. The service may be gone, or needed by another node, which makes it again."""
+        self.task.cancel()
+        await asyncio.wait([self.task])
+        try:
+            if self._id:
+                await self._client.delete_service(self._app.tenant, self._id, force=True)
+        except FacadeError as error:
+            log.info("helper service stays app=%s reason=%s", self._app.app, error)
 
     async def _connect(self) -> ClientConnection:
-        key = ServiceKey(*self._app.tenant, self._app.environment, self._app.app, OURSELVES, _VERSION)
+        key = ServiceKey(*self._app.tenant, self._app.environment, self._app.app, OURS, _VERSION)
         self._id = await self._client.create_service(self._app.tenant, _helper_service(key))
+        addresses = self._client.watchers(self._app.tenant, self._id)
         return await connect(
-            self._client.watcher(self._app.tenant, self._id),
+            addresses[self._failures % len(addresses)],
             additional_headers=await self._client.headers(self._app.tenant),
             ping_interval=None,
             compression=None,
@@ -130,6 +148,7 @@ class _Helper:
                     if await self._client.service(self._app.tenant, self._id) is None:
                         raise
             found &= self._wanted
+            self._pause_s = _FIRST_PAUSE_S
             self._news.clear()
             await self._news.wait()
 
@@ -149,7 +168,7 @@ def _helper_service(key: ServiceKey) -> MicroService:
         version=key.version,
         environment=key.environment,
         description="listens for changes on behalf of registry-facade; it has no instances",
-        properties={ORIGIN: OURSELVES},
+        properties={ORIGIN: OURS},
         register_by="PLATFORM",
-        framework=FrameWork(name=OURSELVES),
+        framework=FrameWork(name=OURS),
     )

@@ -17,7 +17,7 @@ from facade.eureka.routes import EurekaFront, EurekaOptions
 from facade.outbound import Outbound
 from facade.registry.model import Status
 from facade.registry.registry import Registry
-from tests.eureka.registrations import PLAIN
+from tests.eureka.registrations import PLAIN, body
 
 pytestmark = pytest.mark.anyio
 
@@ -248,6 +248,9 @@ LIES = [
     pytest.param(Said(200), id="nothing"),
     pytest.param(Said(200, b"[]"), id="list"),
     pytest.param(Said(200, b'{"applications":{}}'), id="applications-of-nothing"),
+    pytest.param(Said(200, b'{"applications":' + b"[" * 3000), id="nested"),
+    pytest.param(Said(200, b'{"instance":' + b"[" * 3000), id="instance-nested"),
+    pytest.param(Said(200, b'{"responseList":' + b"[" * 3000), id="results-nested"),
     pytest.param(Said(302), id="redirect"),
     pytest.param(Said(401), id="credentials"),
     pytest.param(Said(500), id="failure"),
@@ -302,3 +305,15 @@ async def test_an_instance_that_cannot_be_read_does_not_hide_the_others(clock: M
     client = client_of(Stub(lambda _: Said(200, answer)), clock)
 
     assert [info.instance_id for info in (await client.applications()).instances] == ["i2"]
+
+
+@pytest.mark.parametrize(
+    "date", ["", "x", "Mon, 99 Jan 2026 00:00:00 GMT", "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"]
+)
+async def test_a_clock_that_makes_no_sense_is_none(date: str) -> None:
+    transport = httpx.MockTransport(
+        lambda _: httpx.Response(200, headers={"date": date}, stream=httpx.ByteStream(body()))
+    )
+    live = await EurekaClient(Outbound([BASE], transport=transport)).instance("A", "i1")
+
+    assert live is not None and live.date_ms is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -318,3 +319,11 @@ def test_a_batch_is_read_item_by_item() -> None:
 def test_what_is_no_batch_is_refused(text: bytes) -> None:
     with pytest.raises(MalformedDocument):
         wire_json.decode_batch(text)
+
+
+def test_whatever_is_nested_is_read_or_refused() -> None:
+    """Writing what is kept as text goes less deep than reading it."""
+    for depth in range(800, 1000):
+        nested = b"[" * depth + b"]" * depth
+        with suppress(MalformedDocument):
+            wire_json.decode_listed(b'{"app":"A","metadata":{"k":%b}}' % nested)

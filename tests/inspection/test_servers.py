@@ -9,6 +9,7 @@ from email.utils import formatdate
 import httpx
 import pytest
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from facade.clock import ManualClock
 from facade.errors import StartRefused, StoreUnavailable
@@ -254,9 +255,37 @@ async def test_clocks_that_differ_are_told(
     hosts: Hosts, through: Servers, clock: ManualClock, ahead_s: int, level: Level
 ) -> None:
     date = formatdate(clock.now_ms() / 1000 + ahead_s, usegmt=True)
-    hosts.lie("s.test", JSONResponse({"version": "2.2.0"}, headers={"date": date}))
+    hosts.lie("s.test", JSONResponse({"version": "2.2.0", "apiVersion": "4.0.0"}, headers={"date": date}))
 
     assert found(await examined(through, "servicecenter+http://s.test:80"), "its clock") is level
+
+
+async def test_a_moment_that_no_clock_shows_is_told_as_none(hosts: Hosts, through: Servers) -> None:
+    date = "Fri, 31 Dec 9999 23:59:59 +99999999999999"
+    hosts.lie("s.test", JSONResponse({"version": "2.2.0", "apiVersion": "4.0.0"}, headers={"date": date}))
+
+    assert found(await examined(through, "servicecenter+http://s.test:80"), "tells no time") is Level.WARNING
+
+
+async def test_the_passwords_of_a_eurekas_peers_are_neither_shown_nor_used(hosts: Hosts, through: Servers) -> None:
+    peers = "http://ann:secret@e.test:80/eureka/,http://ann:secret@peer.test:80/eureka/,http://ann:secret@away.test/e"
+    status = f"<applicationStats><registered-replicas>{peers}</registered-replicas></applicationStats>"
+    hosts.lie("e.test", Response(status, media_type="application/xml"))
+    asked: list[str] = []
+
+    async def peer(scope: Scope, receive: Receive, send: Send) -> None:
+        asked.extend(name.decode() for name, _ in scope["headers"])
+        await Response(status_code=404)(scope, receive, send)
+
+    hosts.answers["peer.test"] = httpx.ASGITransport(peer)
+
+    findings = await examined(through, "eureka+http://e.test:80/eureka")
+
+    assert found(findings, "tells http://peer.test:80/eureka of its changes, which is not in our list") is Level.WARNING
+    assert found(findings, "tells http://away.test/e of its changes, where nobody answers us") is Level.WARNING
+    assert "secret" not in str(findings)
+    assert "user-agent" in asked
+    assert "authorization" not in asked
 
 
 @pytest.mark.usefixtures("ours")

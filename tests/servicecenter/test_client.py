@@ -14,7 +14,7 @@ from facade.errors import InstanceNotFound, ServiceNotFound, StoreUnavailable, U
 from facade.outbound import Outbound
 from facade.registry.model import ServiceKey, Tenant
 from facade.servicecenter.answers import Found, decode_instance
-from facade.servicecenter.client import ServiceCenterClient
+from facade.servicecenter.client import STORED_BYTES, ServiceCenterClient
 from facade.servicecenter.records import (
     FindService,
     MicroService,
@@ -71,6 +71,35 @@ async def test_an_unchanged_list_is_the_very_one_before(there: ServiceCenterClie
     listed = await there.services(TENANT)
 
     assert await there.services(TENANT, listed) is listed
+
+
+async def test_tags_are_told_one_by_one_where_nothing_tells_them_all(there: ServiceCenterClient) -> None:
+    assert await there.all_tags(TENANT) is None
+
+    refused = {"errorCode": "403205", "errorMessage": "role has no permissions[governance:get]"}
+    assert await lying(lambda _: answer(403, refused)).all_tags(TENANT) is None
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda there: there.put_schema(TENANT, "s", "api", "\u00e9" * (STORED_BYTES // 2 + 1)),
+        lambda there: there.create_service(
+            TENANT, MicroService(service_name="s", properties={"p": "v" * STORED_BYTES})
+        ),
+    ],
+)
+async def test_what_the_server_s_store_would_not_take_is_refused_unsent(call: Call) -> None:
+    """It says 500003, as if it were out of order. Seen with v2.2.0."""
+    with pytest.raises(UpstreamRefused):
+        await call(lying(lambda _: answer(500, {"errorCode": "500003", "errorMessage": "request is too large"})))
+
+
+def test_a_watch_may_be_opened_at_each_server() -> None:
+    there = ServiceCenterClient(Outbound(["http://a.test", "https://b.test/sc"]))
+    path = "/v4/default/registry/microservices/c/watcher"
+
+    assert there.watchers(TENANT, "c") == (f"ws://a.test{path}", f"wss://b.test/sc{path}")
 
 
 async def test_tenants_do_not_meet(there: ServiceCenterClient) -> None:
@@ -175,6 +204,7 @@ LIES = [
     pytest.param(404, b"not here", id="404"),
     pytest.param(404, b"404 page not found\n", id="no-such-path"),
     pytest.param(403, b"<html>Forbidden</html>", id="403-of-a-proxy"),
+    pytest.param(400, b'{"errorCode":"%b","errorMessage":""}' % (b"4" * 5_000), id="endless-code"),
     pytest.param(302, b"", id="redirect"),
     pytest.param(503, b"", id="503"),
 ]
@@ -267,9 +297,10 @@ async def test_a_refused_account_is_not_tried_until_it_is_banned(clock: ManualCl
         return answer(401, {"errorCode": "401202", "errorMessage": "wrong", "detail": ""})
 
     there = lying(refuse, credentials=("root", "secret"), clock=clock)
-    for _ in range(3):
+    for _ in range(15 * 60):
         with pytest.raises(StoreUnavailable, match="401202"):
             await there.services(TENANT)
+        clock.advance(1)
 
     assert asked == ["/v4/token"]
 

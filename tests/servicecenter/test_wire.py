@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facade.errors import InstanceNotFound, MalformedDocument, ServiceNotFound, StoreFull, StoreUnavailable
+from facade.errors import (
+    InstanceNotFound,
+    MalformedDocument,
+    ServiceNotFound,
+    StoreFull,
+    StoreUnavailable,
+    UpstreamRefused,
+)
 from facade.servicecenter import wire
 from facade.servicecenter.records import (
     BatchFindInstancesRequest,
@@ -257,6 +264,13 @@ def test_a_refusal_has_its_code_as_text_and_its_status_from_it(
     refusal = wire.to_refusal(error)  # type: ignore[arg-type]
 
     assert (refusal.status, refusal.error.error_code, refusal.error.detail) == (status, code, detail)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [(400100, 400), (403205, 403), (200000, 500), (0, 400), (500003, 500), (4_000_000, 500)]
+)
+def test_what_another_server_refuses_is_never_answered_as_well(code: int, status: int) -> None:
+    assert wire.to_refusal(UpstreamRefused("words", code)).status == status
 
 
 def test_a_refusal_is_compact() -> None:

@@ -184,6 +184,11 @@ def test_its_marks_name_its_origin_and_its_id() -> None:
     assert (marks["_bridge.origin"], marks["_bridge.id"], marks["_bridge.v"]) == ("servicecenter", "i1", "1")
 
 
+def test_the_bridge_that_has_written_it_is_named_where_it_has_a_name() -> None:
+    assert pack(example(), SERVICE, "blue").metadata["_bridge.cluster"] == "blue"
+    assert "_bridge.cluster" not in pack(example(), SERVICE).metadata
+
+
 def test_marks_that_were_copied_to_another_instance_prove_nothing() -> None:
     info = replace(pack(example(), SERVICE), instance_id="i2")
 
@@ -191,10 +196,27 @@ def test_marks_that_were_copied_to_another_instance_prove_nothing() -> None:
     assert unpack(info, POLICY) is None
 
 
-def test_marks_without_a_document_prove_nothing() -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        '{"x":' + "[" * 3000,
+        '{"healthCheck":{"times":-1}}',
+        '{"timestamp":"-1"}',
+        '{"status":"ODD"}',
+        '{"timestamp":"x"}',
+    ],
+)
+def test_marks_without_a_document_prove_nothing(text: str) -> None:
     info = pack(example(), SERVICE)
 
-    assert unpack(replace(info, metadata=info.metadata | {"_sc.instance": "{"}), POLICY) is None
+    assert unpack(replace(info, metadata=info.metadata | {"_sc.instance": text}), POLICY) is None
+
+
+def test_sealed_metadata_that_cannot_be_read_stays_as_it_is() -> None:
+    info = replace(PLAIN, metadata={"_eureka.metadata": '{"x":' + "[" * 3000})
+
+    assert unseal(info) is info
 
 
 def test_one_that_speaks_no_http_is_kept_where_no_balancer_finds_it() -> None:

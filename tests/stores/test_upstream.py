@@ -587,6 +587,32 @@ async def test_a_key_that_could_not_be_judged_is_looked_at_again(kept: Kept) -> 
     assert kept.mirror._held[instance("i0").key].host == "newer.example"  # type: ignore[union-attr]
 
 
+async def test_what_we_wrote_and_somebody_ended_before_any_reading_showed_it_is_gone(kept: Kept) -> None:
+    """Another node of ours, say: then no reading tells that it has changed."""
+    await kept.read()
+    await kept.store.write([Put(instance("i0"))])
+    del kept.behind.records[instance("i0").key]
+    kept.behind.changed = set()
+    await kept.read(after_s=1)
+    await kept.read(after_s=10)
+
+    assert kept.shown == set()
+
+
+async def test_what_we_wrote_is_not_gone_because_it_is_shown_late(kept: Kept) -> None:
+    """Later than such a registry promises: it is asked live."""
+    await kept.read()
+    kept.behind.shown = {}
+    await kept.store.write([Put(instance("i0"))])
+    kept.behind.changed = set()
+    await kept.read(after_s=10)
+    assert kept.shown == {"i0"}
+
+    kept.behind.records.clear()
+    await kept.read(after_s=1)
+    assert kept.shown == set()
+
+
 async def test_a_refusal_in_the_owners_own_protocol_is_the_owners_answer(kept: Kept) -> None:
     kept.behind.room = 100
     key = InstanceKey(Origin.SERVICECENTER, Space(), "s1", "i1")

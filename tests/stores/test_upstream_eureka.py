@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from email.utils import formatdate
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from facade.clock import ManualClock
 from facade.errors import StoreUnavailable, UpstreamRefused
 from facade.eureka.client import EurekaClient
-from facade.eureka.records import BatchItem, InstanceInfo
+from facade.eureka.records import BatchItem, BatchResult, InstanceInfo
 from facade.eureka.routes import EurekaFront, EurekaOptions
+from facade.eureka.wire_json import decode_batch_results, encode_batch
 from facade.outbound import Outbound
 from facade.registry import rules
 from facade.registry.model import Instance, InstanceKey, Origin, Record, RecordKey, Space, Status, Tenant
@@ -23,18 +25,21 @@ from facade.registry.registry import Registry
 from facade.registry.rules import Policy, is_same_but_for_time
 from facade.servicecenter import mapping
 from facade.servicecenter.records import HealthCheck, MicroService, MicroServiceInstance
+from facade.stores.eureka_nodes import MOST_ASKED, Nodes, facades_among
 from facade.stores.memory import MemoryStore
+from facade.stores.packed_in_eureka import pack
 from facade.stores.upstream_eureka import EurekaBackend
 from tests.eureka import registrations
 
 pytestmark = pytest.mark.anyio
 
-ONE, TWO = "http://one:8761/eureka", "http://two:8761/eureka"
+ONE, TWO = "http://10.0.0.1:8761/eureka", "http://10.0.0.2:8761/eureka"
+NAMES = {"10.0.0.1": "one", "10.0.0.2": "two"}
 POLICY = Policy(self_preservation=False)
 
 
 class Servers(httpx.AsyncBaseTransport):
-    """Eureka servers by host name. They do not know each other, so a test sees what each of them is told."""
+    """Eureka servers by name. They do not know each other, so a test sees what each of them is told."""
 
     def __init__(self, clock: ManualClock) -> None:
         self._clock = clock
@@ -53,7 +58,7 @@ class Servers(httpx.AsyncBaseTransport):
         return registry
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        host, path = request.url.host, request.url.path
+        host, path = NAMES[request.url.host], request.url.path
         self.calls.append(f"{request.method} {host} {path.removeprefix('/eureka')}")
         if host in self.silent:
             raise httpx.ConnectError("connection refused")
@@ -78,18 +83,19 @@ async def servers(clock: ManualClock) -> Servers:
 
 def backend_of(servers: Servers, clock: ManualClock, *bases: str, **options: Any) -> EurekaBackend:
     outbound = Outbound(bases, clock=clock, transport=servers)
-    return EurekaBackend(EurekaClient(outbound), POLICY, clock, is_one_of_us=is_called_us, **options)
+    return EurekaBackend(EurekaClient(outbound), POLICY, clock, find_facades=those_called_us, **options)
 
 
-async def is_called_us(url: str) -> bool:
-    return url.startswith("http://us:")
+async def those_called_us(urls: Sequence[str]) -> Collection[str]:
+    return [url for url in urls if url.startswith("http://us:")]
 
 
 @pytest.fixture
 async def backend(servers: Servers, clock: ManualClock) -> AsyncIterator[EurekaBackend]:
-    """Over one server, read once."""
+    """Over one server, read once, and its addresses known."""
     backend = backend_of(servers, clock, ONE)
     await backend.read(is_whole=True)
+    await backend.nodes.look()
     yield backend
     await backend.close()
 
@@ -262,6 +268,31 @@ async def test_a_packed_instance_without_its_marks_is_still_known_to_who_wrote_i
     assert list(seen.records) == [instance.key]
 
 
+async def test_metadata_that_an_operator_sets_at_the_server_wins_over_what_was_packed(
+    backend: EurekaBackend, clock: ManualClock
+) -> None:
+    instance = servicecenter()
+    await backend.put(instance, None)
+    clock.advance(1)
+    live = await backend.client.instance("SHOP.ORDERS", "i9")
+    assert live is not None
+    changes = {"p": "2", "zone": "z", "version": "9"}
+    await backend.client.register(replace(live.info, metadata=live.info.metadata | changes))
+
+    seen = await backend.read(is_whole=True)
+
+    assert_same(seen.records[instance.key], replace(instance, metadata=instance.metadata | changes))
+
+
+async def test_an_instance_whose_id_no_path_can_hold_does_not_fit(backend: EurekaBackend) -> None:
+    instance = servicecenter(key=servicecenter().key._replace(instance_id=".."))
+
+    with pytest.raises(UpstreamRefused):
+        await backend.put(instance, None)
+    with pytest.raises(UpstreamRefused):
+        backend.as_kept(instance)
+
+
 # Statuses
 
 OWN_WORDS = [Status.UP, Status.DOWN, Status.STARTING, Status.OUT_OF_SERVICE]
@@ -319,7 +350,7 @@ async def test_an_operator_at_the_server_overrides_a_packed_instance(backend: Eu
     hear_of_it = BatchItem(
         action="StatusUpdate", app_name="SHOP.ORDERS", instance_id="i9", status=Status.OUT_OF_SERVICE
     )
-    backend.hear(hear_of_it)
+    hear(backend, hear_of_it)
 
     seen = await backend.read(is_whole=False)
     assert_same(seen.records[instance.key], rules.overridden(instance, Status.OUT_OF_SERVICE))
@@ -400,7 +431,7 @@ async def test_a_server_that_is_silent_is_not_empty(backend: EurekaBackend, serv
 
     with pytest.raises(StoreUnavailable):
         await backend.read(is_whole=True)
-    assert "connection refused" in backend.trouble
+    assert "connection refused" in backend.client.outbound.trouble
 
 
 async def test_a_list_out_of_its_caches_does_not_undo_what_was_written(
@@ -482,6 +513,7 @@ async def test_with_servers_that_we_do_not_know_renewals_go_one_by_one(
 ) -> None:
     """They hear of a renewal only by the server to which it came as a client's."""
     servers.replicas["one"] = "http://10.9.9.9:8761/eureka/"
+    await backend.nodes.look()
     await backend.put(eureka(), None)
     servers.calls.clear()
 
@@ -495,7 +527,7 @@ async def test_with_servers_that_we_do_not_know_renewals_go_one_by_one(
         pytest.param("", id="none"),
         pytest.param("http://localhost:8761/eureka/", id="itself-by-default"),
         pytest.param("http://user:pass@us:8080/eureka/", id="us"),
-        pytest.param("http://one:8761/eureka/", id="itself"),
+        pytest.param(f"{ONE}/", id="itself"),
     ],
 )
 async def test_a_server_that_names_itself_or_us_has_no_peers(
@@ -504,14 +536,69 @@ async def test_a_server_that_names_itself_or_us_has_no_peers(
     servers.replicas["one"] = replicas
     backend = backend_of(servers, clock, ONE)
 
+    await backend.nodes.look()
     await backend.renew([eureka()])
 
     assert servers.asked("batch")
 
 
+@pytest.mark.parametrize(
+    "replica",
+    ["http://x:99999/eureka", "http://[/eureka", "ftp://x/eureka", "http://.../", "", "x", "http://" + "x" * 99],
+)
+async def test_a_server_may_name_what_it_likes(backend: EurekaBackend, servers: Servers, replica: str) -> None:
+    servers.replicas["one"] = f"{replica},http://us:8080/eureka/"
+
+    await backend.nodes.look()
+
+    assert backend.nodes.are_all_known == (replica == "")
+
+
+async def test_renewals_ask_for_nobody_else(backend: EurekaBackend, servers: Servers) -> None:
+    """Who takes part is found out beside them, so that no server can hold them up with what it names."""
+    await backend.put(eureka(), None)
+    servers.calls.clear()
+
+    await backend.renew([eureka()])
+
+    assert servers.calls == ["POST one /peerreplication/batch/"]
+
+
+async def test_only_few_of_those_that_a_server_names_are_asked_and_facades_once(
+    servers: Servers, clock: ManualClock
+) -> None:
+    asked: list[Sequence[str]] = []
+
+    async def find(urls: Sequence[str]) -> Collection[str]:
+        asked.append(urls)
+        return await those_called_us(urls)
+
+    nodes = Nodes(EurekaClient(Outbound([ONE], clock=clock, transport=servers)), find)
+    strangers = [f"http://10.9.9.{number}:8761/eureka" for number in range(100)]
+    servers.replicas["one"] = ",".join(["http://us:8080/eureka", "file:///etc/passwd", *strangers])
+
+    await nodes.look()
+    await nodes.look()
+
+    assert [len(urls) for urls in asked] == [MOST_ASKED, MOST_ASKED]
+    assert "http://us:8080/eureka" in asked[0] and "http://us:8080/eureka" not in asked[1]
+    assert all(url.startswith("http") for urls in asked for url in urls)
+
+
+async def test_a_facade_is_told_from_whatever_else_answers() -> None:
+    """Nothing listens here."""
+    assert await facades_among(["http://127.0.0.1:9/eureka", "http://x:99999/eureka"]) == []
+
+
 # What a server tells us as its peer
 
 HELD = registrations.PLAIN
+
+
+def hear(backend: EurekaBackend, item: BatchItem, address: str = "10.0.0.1") -> BatchResult:
+    result = backend.hear(address, item)
+    assert result is not None
+    return result
 
 
 def told(action: str, info: InstanceInfo | None = None, **fields: Any) -> BatchItem:
@@ -524,7 +611,7 @@ async def test_what_a_server_tells_is_in_the_next_reading_without_asking(
 ) -> None:
     servers.calls.clear()
 
-    assert backend.hear(told("Register", registrations.PLAIN)).status == 200
+    assert hear(backend, told("Register", registrations.PLAIN)).status == 200
     seen = await backend.read(is_whole=False)
 
     assert seen.changed == {eureka().key}
@@ -535,7 +622,7 @@ async def test_what_a_server_tells_is_in_the_next_reading_without_asking(
 async def test_a_server_that_tells_us_is_still_looked_at_now_and_then(
     backend: EurekaBackend, servers: Servers, clock: ManualClock
 ) -> None:
-    backend.hear(told("Heartbeat"))
+    hear(backend, told("Heartbeat"))
     servers.calls.clear()
 
     for _ in range(11):
@@ -550,8 +637,8 @@ async def test_a_change_that_is_told_is_hinted(backend: EurekaBackend) -> None:
     listening = asyncio.create_task(backend.watch(lambda: hints.append("hint")))
     await asyncio.sleep(0)
 
-    backend.hear(told("Register", HELD))
-    backend.hear(told("Heartbeat"))
+    hear(backend, told("Register", HELD))
+    hear(backend, told("Heartbeat"))
     listening.cancel()
 
     assert hints == ["hint"]
@@ -560,8 +647,8 @@ async def test_a_change_that_is_told_is_hinted(backend: EurekaBackend) -> None:
 async def test_a_list_that_is_older_does_not_undo_what_was_told(backend: EurekaBackend, clock: ManualClock) -> None:
     await backend.client.register(HELD)
     changed = replace(HELD, host_name="later", last_dirty_ms=2000, last_updated_ms=clock.now_ms() + 1)
-    backend.hear(told("Register", changed))
-    backend.hear(told("Register", replace(HELD, instance_id="i2"), instance_id="i2"))
+    hear(backend, told("Register", changed))
+    hear(backend, told("Register", replace(HELD, instance_id="i2"), instance_id="i2"))
 
     seen = await backend.read(is_whole=True)
 
@@ -569,7 +656,7 @@ async def test_a_list_that_is_older_does_not_undo_what_was_told(backend: EurekaB
 
 
 async def test_a_list_that_is_newer_does(backend: EurekaBackend, clock: ManualClock) -> None:
-    backend.hear(told("Register", replace(HELD, last_updated_ms=clock.now_ms() - 1)))
+    hear(backend, told("Register", replace(HELD, last_updated_ms=clock.now_ms() - 1)))
     await backend.client.register(replace(HELD, host_name="later"))
 
     seen = await backend.read(is_whole=True)
@@ -605,7 +692,7 @@ async def test_an_event_is_answered_as_a_peer_does(
     await backend.client.register(HELD)
     await backend.read(is_whole=True)
 
-    result = backend.hear(event)
+    result = hear(backend, event)
 
     record = (await backend.read(is_whole=False)).records.get(eureka().key)
     assert result.status == answer
@@ -614,16 +701,157 @@ async def test_an_event_is_answered_as_a_peer_does(
 
 
 async def test_an_override_that_is_told_holds_until_it_is_lifted(backend: EurekaBackend) -> None:
-    backend.hear(told("Register", HELD))
-    backend.hear(told("StatusUpdate", status=Status.OUT_OF_SERVICE))
-    backend.hear(told("Register", HELD))
+    hear(backend, told("Register", HELD))
+    hear(backend, told("StatusUpdate", status=Status.OUT_OF_SERVICE))
+    hear(backend, told("Register", HELD))
     held = (await backend.read(is_whole=False)).records[eureka().key]
-    backend.hear(told("DeleteStatusOverride", status=Status.UP))
+    hear(backend, told("DeleteStatusOverride", status=Status.UP))
     lifted = (await backend.read(is_whole=False)).records[eureka().key]
 
     assert isinstance(held, Instance) and isinstance(lifted, Instance)
     assert (held.status, held.override) == (Status.OUT_OF_SERVICE, Status.OUT_OF_SERVICE)
     assert (lifted.status, lifted.override) == (Status.UP, None)
+
+
+async def test_a_stranger_is_not_heard(backend: EurekaBackend, servers: Servers, clock: ManualClock) -> None:
+    """Nor does it keep us from asking."""
+    assert backend.hear("10.6.6.6", told("Register", HELD)) is None
+    clock.advance(1)
+    servers.calls.clear()
+
+    seen = await backend.read(is_whole=False)
+
+    assert not seen.records
+    assert servers.calls == ["GET one /apps/delta"]
+
+
+async def test_a_server_is_heard_over_a_socket_for_both_ips(backend: EurekaBackend) -> None:
+    assert hear(backend, told("Register", HELD), "::ffff:10.0.0.1").status == 200
+
+
+async def test_nobody_is_heard_before_we_know_the_addresses_of_servers(servers: Servers, clock: ManualClock) -> None:
+    assert backend_of(servers, clock, ONE).hear("10.0.0.1", told("Register", HELD)) is None
+
+
+async def send_batch(
+    registry: Registry, backend: EurekaBackend, address: str, *items: BatchItem
+) -> tuple[int, list[BatchResult]]:
+    """To our own front, with that backend behind it."""
+    transport = httpx.ASGITransport(EurekaFront(registry, hear=backend.hear), client=(address, 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://us") as http:
+        headers = {"content-type": "application/json"}
+        answer = await http.post("/eureka/peerreplication/batch", content=encode_batch(items), headers=headers)
+    return answer.status_code, decode_batch_results(answer.content)
+
+
+async def test_what_a_server_behind_us_tells_the_front_is_heard(backend: EurekaBackend, registry: Registry) -> None:
+    await send_batch(registry, backend, "10.0.0.1", told("Register", HELD))
+
+    assert eureka().key in (await backend.read(is_whole=False)).records
+    assert not len(registry.catalogue)
+
+
+async def test_what_a_stranger_tells_the_front_goes_the_ordinary_way(
+    backend: EurekaBackend, registry: Registry
+) -> None:
+    assert await send_batch(registry, backend, "10.6.6.6", told("Register", HELD)) == (200, [BatchResult(200)])
+
+    assert not (await backend.read(is_whole=False)).records
+    assert registry.catalogue.instance(eureka().key) is not None
+
+
+async def test_a_stranger_cannot_end_what_stands_behind_us_out_of_sight(
+    backend: EurekaBackend, registry: Registry
+) -> None:
+    await backend.put(eureka(), None)
+
+    assert await send_batch(registry, backend, "10.6.6.6", told("Cancel")) == (200, [BatchResult(404)])
+
+    assert eureka().key in (await backend.read(is_whole=False)).records
+
+
+async def test_a_stranger_cannot_forge_an_instance_of_servicecenter(backend: EurekaBackend, registry: Registry) -> None:
+    forged = pack(servicecenter(), SERVICE)
+    item = told("Register", forged, app_name=forged.app, instance_id="i9")
+
+    assert await send_batch(registry, backend, "10.6.6.6", item) == (200, [BatchResult(200)])
+
+    assert not (await backend.read(is_whole=False)).records
+    assert not len(registry.catalogue)
+
+
+async def test_our_own_renewal_that_comes_back_from_an_unknown_address_is_none(
+    backend: EurekaBackend, registry: Registry, clock: ManualClock
+) -> None:
+    """Else the server and we would keep for ever alive what nobody else renews."""
+    await registry.register(eureka())
+    clock.advance(60)
+    before = registry.remaining_s(eureka().key)
+
+    assert await send_batch(registry, backend, "10.6.6.6", told("Heartbeat")) == (200, [BatchResult(200)])
+
+    assert registry.remaining_s(eureka().key) == before
+
+
+# What nobody can make sense of
+
+
+def spoilt(**marks: str) -> InstanceInfo:
+    packed = pack(servicecenter(), SERVICE)
+    return replace(packed, metadata=packed.metadata | marks, last_dirty_ms=registrations.NOW_MS + 1)
+
+
+DEEP = '{"x":' + "[" * 3000
+"""A member that nobody reads, but that has to be passed over."""
+SPOILT = [
+    pytest.param(spoilt(**{"_sc.instance": DEEP}), id="nested"),
+    pytest.param(spoilt(**{"_sc.service": DEEP}), id="service-nested"),
+    pytest.param(spoilt(**{"_sc.dirty": "9" * 30}), id="dirty"),
+    pytest.param(spoilt(**{"_sc.instance": '{"healthCheck":{"interval":' + "9" * 30 + "}}"}), id="interval"),
+    pytest.param(spoilt(**{"_sc.instance": '{"healthCheck":{"interval":9999999999}}'}), id="interval-of-64-bits"),
+    pytest.param(spoilt(**{"_sc.instance": '{"timestamp":"' + "9" * 30 + '"}'}), id="moment"),
+    pytest.param(replace(HELD, metadata={"_eureka.metadata": DEEP}), id="sealed"),
+    pytest.param(replace(HELD, last_dirty_ms=-1, metadata={"_sc.instance": DEEP}), id="marks-alone"),
+]
+
+
+@pytest.mark.parametrize("info", SPOILT)
+async def test_one_instance_that_cannot_be_read_hides_no_other(backend: EurekaBackend, info: InstanceInfo) -> None:
+    good = eureka(instance_id="good")
+    await backend.client.register(info)
+    await backend.put(good, None)
+
+    seen = await backend.read(is_whole=True)
+
+    assert_same(seen.records[good.key], good)
+    assert all(storable(record) for record in seen.records.values())
+
+
+@pytest.mark.parametrize("info", SPOILT)
+async def test_one_instance_that_cannot_be_read_is_answered_all_the_same(
+    backend: EurekaBackend, registry: Registry, info: InstanceInfo
+) -> None:
+    item = told("Register", info, app_name=info.app, instance_id=info.instance_id)
+
+    assert await send_batch(registry, backend, "10.0.0.1", item) == (200, [BatchResult(200)])
+
+
+async def test_whatever_goes_wrong_with_one_instance_it_alone_is_left_out_and_told_once(
+    backend: EurekaBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A record with a number that no store can count stands for all that nobody thought of."""
+    odd = replace(HELD, instance_id="odd", last_dirty_ms=2**70)
+    for times in range(3):
+        hear(backend, told("Register", replace(odd, host_name=f"h{times}"), instance_id="odd"))
+        hear(backend, told("Register", replace(HELD, host_name=f"h{times}")))
+        seen = await backend.read(is_whole=False)
+
+    assert list(seen.records) == [eureka().key]
+    assert len([record for record in caplog.records if "left out" in record.message]) == 1
+
+
+def storable(record: Record) -> bool:
+    return msgspec.msgpack.decode(msgspec.msgpack.encode(record), type=Record) == record
 
 
 # Leases of instances born in ServiceCenter

@@ -29,16 +29,14 @@ from facade.registry.model import (
     Status,
     Tenant,
 )
-from facade.registry.registry import Registry
 from facade.registry.rules import Policy, overridden
 from facade.servicecenter import mapping
 from facade.servicecenter.client import ServiceCenterClient
 from facade.servicecenter.records import HealthCheck, MicroService, MicroServiceInstance
-from facade.servicecenter.routes import ServiceCenterFront, ServiceCenterOptions
-from facade.stores.memory import MemoryStore
 from facade.stores.mirror import is_same
 from facade.stores.upstream_servicecenter import ServiceCenterBackend
 from tests.eureka.registrations import instance
+from tests.stores.servicecenter import Server, client_of, opened_server
 
 pytestmark = pytest.mark.anyio
 
@@ -62,17 +60,15 @@ NATIVE = mapping.to_instance(
 
 
 @pytest.fixture
-async def front(clock: ManualClock) -> AsyncIterator[ServiceCenterFront]:
-    registry = Registry(MemoryStore(clock), clock, Policy(self_preservation=False, keep_marks=True))
-    await registry.open()
-    yield ServiceCenterFront(registry, ServiceCenterOptions(version="2.2.0"))
-    await registry.close()
+async def server(clock: ManualClock) -> AsyncIterator[Server]:
+    async with opened_server(clock) as server:
+        yield server
 
 
 @pytest.fixture
-async def raw(front: ServiceCenterFront) -> AsyncIterator[ServiceCenterClient]:
+async def raw(server: Server) -> AsyncIterator[ServiceCenterClient]:
     """Somebody else who uses the registry behind."""
-    client = ServiceCenterClient(Outbound(["http://behind.test"], transport=httpx.ASGITransport(front)))
+    client = client_of(server)
     yield client
     await client.close()
 
@@ -180,6 +176,44 @@ async def test_a_change_arrives(behind: ServiceCenterBackend, after: Instance, k
     if not knows and after.service != EUREKA.service:
         await behind.remove(EUREKA)
     await behind.put(after, EUREKA if knows else None)
+
+    assert is_same(await found(behind, EUREKA.key), after)
+
+
+async def test_what_another_node_has_registered_meanwhile_is_set_right(
+    behind: ServiceCenterBackend, raw: ServiceCenterClient, clock: ManualClock
+) -> None:
+    """A registration of one that is alive there only renews it, and no reading can tell that it is."""
+    await behind.read(is_whole=True)
+    await ServiceCenterBackend(raw, POLICY, clock).put(with_metadata(EUREKA, {"v": "1"}), None)
+    after = with_metadata(EUREKA, {"v": "2"})
+    await behind.put(after, None)
+
+    assert is_same(await found(behind, EUREKA.key), after)
+
+
+async def test_who_is_only_brought_back_does_not_overwrite_who_was_faster(
+    behind: ServiceCenterBackend, raw: ServiceCenterClient, clock: ManualClock, held: dict[RecordKey, Record]
+) -> None:
+    held[EUREKA.key] = EUREKA
+    newer = with_metadata(EUREKA, {"v": "2"})
+    assert await behind.renew([EUREKA])
+    await ServiceCenterBackend(raw, POLICY, clock).put(newer, None)
+    await behind.put(EUREKA, None)
+
+    assert is_same(await found(behind, EUREKA.key), newer)
+
+
+async def test_a_service_that_goes_while_its_instance_changes_is_made_again(
+    server: Server, behind: ServiceCenterBackend, raw: ServiceCenterClient
+) -> None:
+    """To accounts that are no administrators it is the service that is missing."""
+    await behind.put(EUREKA, None)
+    await behind.read(is_whole=True)
+    await raw.delete_service(*PLACE, force=True)
+    server.refused[f"{EUREKA.portable_id}/properties"] = "400012"
+    after = with_metadata(EUREKA, {"v": "2"})
+    await behind.put(after, EUREKA)
 
     assert is_same(await found(behind, EUREKA.key), after)
 
@@ -323,6 +357,8 @@ async def test_as_kept_tells_what_a_reading_would(behind: ServiceCenterBackend, 
         pytest.param(replace(EUREKA, host=" "), id="host"),
         pytest.param(replace(SERVICE, alias="a@b"), id="alias"),
         pytest.param(replace(SERVICE, tags={"1": ""}), id="tags"),
+        pytest.param(replace(SERVICE, properties={"a": "b" * (3 << 19)}), id="service-too-large"),
+        pytest.param(Schema(key=SchemaId(SERVICE.key, "api"), text="s" * (3 << 19)), id="schema-too-large"),
     ],
 )
 async def test_what_would_be_refused_there_is_not_sent(behind: ServiceCenterBackend, record: Record) -> None:
@@ -368,6 +404,7 @@ async def test_the_version_is_asked_for(behind: ServiceCenterBackend) -> None:
 
     assert behind.version is not None
     assert behind.version.version == "2.2.0"
+    assert behind.title == "ServiceCenter 2.2.0 at http://behind.test"
 
 
 async def test_an_unreachable_server_is_not_an_empty_one(clock: ManualClock) -> None:
@@ -380,4 +417,4 @@ async def test_an_unreachable_server_is_not_an_empty_one(clock: ManualClock) -> 
     for call in (behind.read(is_whole=True), behind.renew([EUREKA]), behind.put(EUREKA, None), behind.holds(EUREKA)):
         with pytest.raises(StoreUnavailable):
             await asyncio.wait_for(call, 1)
-    assert "connection refused" in behind.trouble
+    assert "connection refused" in outbound.trouble

@@ -12,7 +12,7 @@ from facade.registry.store import Store
 from facade.stores.memory import MemoryStore
 from facade.stores.opening import Behind, open_store
 from facade.stores.sqlite import SqliteStore
-from facade.stores.urls import UpstreamUrl, upstreams
+from facade.stores.urls import UpstreamUrl, mirror_store, upstreams
 
 DATA = Path("/srv/registry-facade")
 
@@ -101,6 +101,11 @@ def test_a_url_that_names_no_store_of_ours_is_refused(url: str, reason: str) -> 
             ),
             id="the last path holds for all",
         ),
+        pytest.param(
+            "servicecenter+http://root:secret@a,root:secret@b",
+            UpstreamUrl(Origin.SERVICECENTER, ("http://a:30100", "http://b:30100"), ("root", "secret")),
+            id="the same account at each",
+        ),
     ],
 )
 def test_a_registry_behind_us(url: str, expected: UpstreamUrl) -> None:
@@ -114,6 +119,12 @@ def test_a_registry_behind_us(url: str, expected: UpstreamUrl) -> None:
         pytest.param(["eureka+http://h:port/eureka"], "eureka+http:// is followed by HOST:PORT", id="no port"),
         pytest.param(["eureka+http://u:secret@h/eureka?x=1"], "eureka+http:// is followed by HOST:PORT", id="a query"),
         pytest.param(
+            ["eureka+http://a:secret1@h/eureka,b:secret2@i/eureka"],
+            "eureka+http:// takes one account",
+            id="two accounts",
+        ),
+        pytest.param(["eureka+http://h/eureka,b:secret@i"], "eureka+http:// takes one account", id="a late account"),
+        pytest.param(
             ["eureka+http://h/eureka", "memory://"], "a registry behind us and a store of our own", id="mixed"
         ),
         pytest.param(["eureka+http://h/eureka", "eureka+http://i/eureka"], "one URL for each protocol", id="two alike"),
@@ -126,6 +137,22 @@ def test_stores_that_do_not_go_together_are_refused(urls: list[str], reason: str
 
     assert str(refused.value).startswith(f"store: {reason}")
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("urls", "name"),
+    [
+        (["eureka+http://h/eureka"], "mirror-eureka.db"),
+        (["eureka+http://h/eureka,another"], "mirror-eureka.db"),
+        (["servicecenter+https://h"], "mirror-servicecenter.db"),
+        (["servicecenter+http://h", "eureka+http://h"], "mirror-both.db"),
+    ],
+)
+def test_what_we_keep_of_a_registry_is_found_again_when_its_nodes_have_changed(urls: list[str], name: str) -> None:
+    """Schemas, tags and services without instances have no other place where a Eureka is behind us."""
+    store = mirror_store(upstreams(urls), DATA, ManualClock())
+
+    assert store.health().text.startswith(f"SQLite at {DATA / name}, ")
 
 
 def test_copies_need_two_registries() -> None:

@@ -6,17 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-import httpx
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
+from facade.clock import ManualClock
 from facade.outbound import Outbound
 from facade.registry.model import ServiceKey, ServiceName, Tenant
-from facade.registry.registry import Registry
 from facade.servicecenter.client import ServiceCenterClient
 from facade.servicecenter.records import MicroService
-from facade.servicecenter.routes import ServiceCenterFront, ServiceCenterOptions
-from facade.stores.watching_servicecenter import Watching
+from facade.stores import watching_servicecenter
+from facade.stores.watching_servicecenter import App, Watching, _Helper
+from tests.stores.servicecenter import Server, opened_server
 
 pytestmark = pytest.mark.anyio
 
@@ -26,34 +26,43 @@ HELPER = ServiceKey("default", "default", "", "shop", "registry-facade", "1.0.0"
 
 
 class There(NamedTuple):
+    server: Server
     client: ServiceCenterClient
     opened: asyncio.Queue[ServerConnection]
     """Watches, as they are opened."""
 
 
 @pytest.fixture
-async def there(registry: Registry) -> AsyncIterator[There]:
-    front = ServiceCenterFront(registry, ServiceCenterOptions(version="2.2.0"))
+async def there(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[There]:
+    monkeypatch.setattr(watching_servicecenter, "_FIRST_PAUSE_S", 0.001)
     opened = asyncio.Queue[ServerConnection]()
 
     async def watch(connection: ServerConnection) -> None:
         opened.put_nowait(connection)
         await connection.wait_closed()
 
-    async with serve(watch, "127.0.0.1", 0) as server:
+    async with opened_server(clock) as front, serve(watch, "127.0.0.1", 0) as server:
         port = next(iter(server.sockets)).getsockname()[1]
-        outbound = Outbound([f"http://127.0.0.1:{port}"], transport=httpx.ASGITransport(front))
+        # No WebSocket is to be had at the first.
+        outbound = Outbound(["http://127.0.0.1:1", f"http://127.0.0.1:{port}"], transport=front)
         client = ServiceCenterClient(outbound)
-        yield There(client, opened)
+        await client.create_service(TENANT, MicroService(app_id="shop", service_name="cart", version="1"))
+        yield There(front, client, opened)
         await client.close()
 
 
 @pytest.fixture
-async def hints(there: There) -> AsyncIterator[asyncio.Queue[None]]:
-    """What a watch that follows one provider says."""
-    await there.client.create_service(TENANT, MicroService(app_id="shop", service_name="cart", version="1"))
-    watching, hints = Watching(there.client), asyncio.Queue[None]()
+def watching(there: There) -> Watching:
+    """It follows one provider."""
+    watching = Watching(there.client)
     watching.follow([CART])
+    return watching
+
+
+@pytest.fixture
+async def hints(watching: Watching) -> AsyncIterator[asyncio.Queue[None]]:
+    """What it says."""
+    hints = asyncio.Queue[None]()
     running = asyncio.create_task(watching.run(lambda: hints.put_nowait(None)))
     yield hints
     running.cancel()
@@ -78,3 +87,28 @@ async def test_one_helper_listens_for_each_app(there: There, hints: asyncio.Queu
     assert watch.request is not None
     assert watch.request.path == f"/v4/default/registry/microservices/{HELPER.derived_id}/watcher"
     assert await there.client.existing(HELPER) == HELPER.derived_id
+
+
+async def test_a_helper_without_providers_ends_and_is_deleted(
+    there: There, watching: Watching, hints: asyncio.Queue[None]
+) -> None:
+    watch = await asyncio.wait_for(there.opened.get(), 5)
+    watching.follow([])
+    await asyncio.wait_for(watch.wait_closed(), 5)
+    watching.follow([CART])
+    await asyncio.wait_for(there.opened.get(), 5)
+
+    assert f"DELETE default /v4/default/registry/microservices/{HELPER.derived_id}" in there.server.calls
+    assert await there.client.existing(HELPER) == HELPER.derived_id
+
+
+async def test_a_watch_that_opens_but_may_find_nothing_is_tried_ever_more_seldom(there: There) -> None:
+    there.server.refused["/registry/instances"] = "403205"
+    helper = _Helper(there.client, App(TENANT, "", "shop"), lambda: None)
+    helper.follow({CART})
+    running = asyncio.create_task(helper.run())
+    for _ in range(4):
+        await asyncio.wait_for(there.opened.get(), 5)
+    running.cancel()
+
+    assert helper._pause_s >= 0.008
