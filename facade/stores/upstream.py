@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 
 from facade.errors import StoreUnavailable
-from facade.registry.model import InstanceKey, Record, RecordKey, Revision
+from facade.registry.model import Instance, InstanceKey, Origin, Record, RecordKey, Revision, ServiceId
 from facade.registry.store import Commit, Follower, Put, Snapshot, Store, StoreHealth, Write
 from facade.registry.turns import Turns
 from facade.stores.mirror import Mirror
@@ -31,6 +31,7 @@ class UpstreamStore:
         self._publisher = publisher
         self._held: dict[RecordKey, Record] = {}
         self._turns = Turns()
+        self._pushing: set[asyncio.Task[None]] = set()
         self._follower: Follower | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -63,12 +64,34 @@ class UpstreamStore:
                     await mirror.outward.write(write, before[key])
                 before[key] = write.record if isinstance(write, Put) else None
             try:
-                return await self._local.write(writes)
+                revision = await self._local.write(writes)
             except StoreUnavailable:
                 for mirror in self.mirrors:
                     for key in keys:
                         mirror.outward.take_back(key)
                 raise
+        self._tell_instances_of([key for key in keys if isinstance(key, ServiceId) and self._mirror_of(key) is None])
+        return revision
+
+    def _tell_instances_of(self, services: Collection[ServiceId]) -> None:
+        """Where a service has no place of its own, its instances carry it: each is written once more."""
+        for service in services:
+            for mirror in self.mirrors:
+                carrying = [
+                    one
+                    for one in self._held.values()
+                    if isinstance(one, Instance)
+                    and (one.key.origin, one.key.space.tenant, one.key.group) == (Origin.SERVICECENTER, *service)
+                    and mirror.concerns(one.key)
+                ]
+                if carrying:
+                    task = asyncio.create_task(self._push(mirror, carrying))
+                    self._pushing.add(task)
+                    task.add_done_callback(self._pushing.discard)
+
+    async def _push(self, mirror: Mirror, instances: Sequence[Instance]) -> None:
+        with mirror.contact.guarded():
+            await mirror.outward.push(instances)
 
     async def renew(self, remaining_ms: Mapping[InstanceKey, int]) -> Collection[InstanceKey]:
         unknown = []
@@ -109,9 +132,10 @@ class UpstreamStore:
     async def close(self) -> None:
         """What waits for an absent registry is lost with us, unless its owner renews it after the next start."""
         self._follower = None
-        for task in self._tasks:
+        tasks = [*self._tasks, *self._pushing]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._publisher is not None:
             await self._publisher.close()
         for mirror in self.mirrors:

@@ -5,6 +5,7 @@ The real ones are asked in conformance/backing; here the registry behind can be 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -268,3 +269,16 @@ async def test_quiet_readings_ask_little_and_change_nothing(both: Setup) -> None
 
     assert both.front.registry.revision == revision
     assert all(len(line.asked) <= 3 * 5 for line in both.lines)
+
+
+async def test_a_changed_service_is_told_with_its_instances(clock: ManualClock) -> None:
+    """Behind a Eureka nothing else could bring it back when our own directory is lost."""
+    async with setup("eureka", clock) as both:
+        carts = await both.front.create_service("carts")
+        await both.front.register_servicecenter(carts, "c1")
+        await both.front.http.put(f"{BASE}/microservices/{carts}/properties", json={"properties": {"team": "blue"}})
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+        (behind,) = (await both.behind[Origin.EUREKA].in_eureka()).values()
+        assert '"team":"blue"' in behind["metadata"]["_sc.service"]
