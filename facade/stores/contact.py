@@ -1,17 +1,19 @@
-"""Whether a registry behind us answers, and calls to it by the dozen."""
+"""Whether a registry behind us answers; many calls to it at once; and long work with room for others in between."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from facade.clock import Clock
 from facade.errors import OwnStoreUnavailable, StoreUnavailable
 
 CALLS_AT_ONCE = 16
+
+_T = TypeVar("_T")
 
 log = logging.getLogger(__name__)
 
@@ -78,3 +80,11 @@ async def at_once(calls: Iterable[Coroutine[Any, Any, None]]) -> None:
     finally:
         for worker in workers:
             worker.cancel()
+
+
+async def in_turns(items: Iterable[_T], a_turn: int) -> AsyncIterator[_T]:
+    """Each of them as they are now, with room for others in between."""
+    for number, item in enumerate(list(items), 1):
+        yield item
+        if number % a_turn == 0:
+            await asyncio.sleep(0)

@@ -7,10 +7,9 @@ renewals  apart from it, so that no number of writes makes them wait: a copy tha
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from functools import lru_cache
 from operator import is_
 from typing import Any, NamedTuple, TypeVar
@@ -20,7 +19,7 @@ from facade.errors import UpstreamRefused
 from facade.registry import rules
 from facade.registry.model import Instance, InstanceKey, Origin, Record, RecordKey, Revision, ServiceId
 from facade.registry.rules import Policy
-from facade.stores.contact import at_once
+from facade.stores.contact import at_once, in_turns
 from facade.stores.members import Members
 from facade.stores.mirror import Mirror, is_same
 from facade.stores.outward import RENEWALS_A_CALL
@@ -132,7 +131,7 @@ class Way:
         """What is to be copied: not what the target has by itself, registered by both (N10)."""
         ours: list[Instance] = []
         there: set[tuple[str, str]] = set()
-        async for one in _in_turns(self._held.values(), KEYS_A_TURN):
+        async for one in in_turns(self._held.values(), KEYS_A_TURN):
             if not isinstance(one, Instance):
                 continue
             if self.target.concerns(one.key):
@@ -142,7 +141,7 @@ class Way:
         shared = {name for name in {one.application for one in ours} if rules.is_shared(name, self._policy)}
         return {
             one.key: one
-            async for one in _in_turns(ours, KEYS_A_TURN)
+            async for one in in_turns(ours, KEYS_A_TURN)
             if one.application in shared and there.isdisjoint(_places(one.application, one.endpoints))
         }
 
@@ -169,10 +168,10 @@ class Way:
         """Of the originals that are ours to copy, those without a copy like it."""
         unsure = [
             one
-            async for one in _in_turns(self._originals.values(), KEYS_A_TURN)
+            async for one in in_turns(self._originals.values(), KEYS_A_TURN)
             if self._members.owns(one.key) and not self._was_equal(one)
         ]
-        async for one in _in_turns(unsure, COMPARISONS_A_TURN):
+        async for one in in_turns(unsure, COMPARISONS_A_TURN):
             if not self._is_equal(one) and not self._waits(one):
                 yield one
 
@@ -301,10 +300,10 @@ class Way:
         if _are_the_same(seen, self._kept_by):
             return
         now_s = self._clock.monotonic_s()
-        async for key in _in_turns(copies, KEYS_A_TURN):
+        async for key in in_turns(copies, KEYS_A_TURN):
             if isinstance(key, InstanceKey) and key not in self._due_s and self._is_kept(key):
                 self._due_s[key] = now_s + TAKEN_OVER_WITHIN_S * _spread(key)
-        async for key in _in_turns(self._due_s, KEYS_A_TURN):
+        async for key in in_turns(self._due_s, KEYS_A_TURN):
             if not self._is_kept(key):
                 self._due_s.pop(key, None)
         self._kept_by = seen
@@ -345,14 +344,6 @@ async def _in_parts(call: Callable[[Instance], Coroutine[Any, Any, None]], insta
 def _parts(instances: Sequence[Instance]) -> Iterator[Sequence[Instance]]:
     for start in range(0, len(instances), RENEWALS_A_CALL):
         yield instances[start : start + RENEWALS_A_CALL]
-
-
-async def _in_turns(items: Iterable[_T], a_turn: int) -> AsyncIterator[_T]:
-    """Each of them as they are now, with room for others in between."""
-    for number, item in enumerate(list(items), 1):
-        yield item
-        if number % a_turn == 0:
-            await asyncio.sleep(0)
 
 
 def _are_the_same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:

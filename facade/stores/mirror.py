@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -24,7 +25,7 @@ from facade.registry.model import Cause, Instance, InstanceKey, Microservice, Re
 from facade.registry.store import Put, Remove, Write
 from facade.registry.turns import Turns
 from facade.stores.backend import Backend, Seen
-from facade.stores.contact import Contact
+from facade.stores.contact import Contact, in_turns
 from facade.stores.outward import Outward, key_of
 
 READ_EVERY_S = 1.0
@@ -233,7 +234,8 @@ class Mirror:
         seen = await self.backend.read(is_whole=is_whole)
         is_whole = is_whole or seen.changed is None
         if is_whole:
-            keys: list[RecordKey] = [*seen.records, *(key for key in self._held if key not in seen.records)]
+            known = chain(self._held, self.copies)
+            keys: list[RecordKey] = [*seen.records, *(key for key in known if key not in seen.records)]
         else:
             keys = [*{*(seen.changed or ()), *self._revisit, *self.outward.take_unread()}]
         self._revisit = set()
@@ -245,7 +247,7 @@ class Mirror:
     async def _note_copies(self, keys: Sequence[RecordKey], seen: Seen) -> None:
         """Look out for what belongs elsewhere."""
         changed: dict[RecordKey, Record | None] = {}
-        async for key in _in_turns(keys, KEYS_A_TURN):
+        async for key in in_turns(keys, KEYS_A_TURN):
             if not self.concerns(key) and self.copies.get(key) is not (copy := seen.records.get(key)):
                 changed[key] = copy
         if changed:
@@ -255,7 +257,7 @@ class Mirror:
     async def _differences(self, keys: Sequence[RecordKey], seen: Seen, began_s: float) -> list[Write]:
         writes: list[Write] = []
         gone: list[RecordKey] = []
-        async for key in _in_turns(filter(self.concerns, keys), KEYS_A_TURN):
+        async for key in in_turns(filter(self.concerns, keys), KEYS_A_TURN):
             here, there = self._held.get(key), seen.records.get(key)
             if not self.outward.is_settled(key, began_s):
                 self._revisit.add(key)
@@ -367,14 +369,6 @@ class Mirror:
             return True
         self._revisit.add(key)
         return False
-
-
-async def _in_turns(keys: Iterable[RecordKey], a_turn: int) -> AsyncIterator[RecordKey]:
-    """The keys, with room for others in between."""
-    for number, key in enumerate(keys, 1):
-        yield key
-        if number % a_turn == 0:
-            await asyncio.sleep(0)
 
 
 def is_same(one: Record, other: Record) -> bool:
