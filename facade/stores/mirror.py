@@ -25,7 +25,7 @@ from facade.registry.model import Cause, Instance, InstanceKey, Microservice, Re
 from facade.registry.store import Put, Remove, Write
 from facade.registry.turns import Turns
 from facade.stores.backend import Backend, Seen
-from facade.stores.contact import Contact, in_turns
+from facade.stores.contact import Contact, at_once, in_turns
 from facade.stores.outward import Outward, key_of
 
 READ_EVERY_S = 1.0
@@ -42,6 +42,9 @@ DOUBTED_FOR_S = 90.0
 """The common lease: whoever is alive has registered again by then, here or there."""
 DOUBTED_SHARE = 0.8
 """Of all instances, gone at once. Source: ServiceCenter's own self-protection, datasource/etcd/sd/types.go."""
+RECOVERS_FOR_S = 60.0
+"""So long after its return a registry may still find out what it has lost: a ServiceCenter whose leases ended in etcd
+answers from its caches first."""
 DOUBTED_AFTER_RETURN_S = 10.0
 """So long after its return even a handful that is gone altogether is doubted."""
 
@@ -120,6 +123,10 @@ class Mirror:
         """Whether what we show of it is what it holds, as far as we can know."""
         return self._read_s is not None and not self.contact.is_lost and not self._doubted
 
+    @property
+    def _is_recovering(self) -> bool:
+        return self._clock.monotonic_s() - self._returned_s < RECOVERS_FOR_S
+
     def hint(self) -> None:
         """Something may have changed there: read now."""
         self._hint.set()
@@ -187,7 +194,7 @@ class Mirror:
         while True:
             await asyncio.sleep(RENEW_EVERY_S)
             with self.contact.guarded():
-                await self.outward.tell_renewals()
+                await self.outward.tell_renewals(is_recovering=self._is_recovering)
                 await self._end_lapsed()
                 if not self.contact.is_lost:
                     await self.outward.offer_parked()
@@ -285,13 +292,30 @@ class Mirror:
         self._revisit.add(there.key)
         return False
 
-    async def _is_really_gone(self, key: RecordKey) -> bool:
-        """What we have just written may be shown late: asked live."""
-        here = self._held.get(key)
-        if here is None or not self.outward.was_written(key) or not await self.backend.holds(here):
-            return True
-        self._revisit.add(key)
-        return False
+    async def _really_gone(self, gone: Sequence[RecordKey]) -> list[RecordKey]:
+        """Less those that we have just written, and that may be shown late: asked live."""
+        really: list[RecordKey] = []
+
+        async def ask(key: RecordKey) -> None:
+            here = self._held.get(key)
+            if here is None or not self.outward.was_written(key) or not await self.backend.holds(here):
+                really.append(key)
+            else:
+                self._revisit.add(key)
+
+        await at_once(ask(key) for key in gone)
+        return really
+
+    async def _without_alive(self, gone: Sequence[RecordKey]) -> list[RecordKey]:
+        """Less those whose owners renew here: it lost them while it was away, and takes time to know it."""
+        alive = {
+            key: one
+            for key in gone
+            if isinstance(one := self._held.get(key), Instance) and self.outward.is_alive(one.key)
+        }
+        self._revisit |= alive.keys()
+        await self.outward.push(alive.values())
+        return [key for key in gone if key not in alive]
 
     async def _is_known_so(self, here: Record, there: Record) -> bool:
         if is_same(here, there):
@@ -311,8 +335,10 @@ class Mirror:
         """Those of the gone that are taken for gone."""
         if self._doubted_since_s is not None:
             return self._still_doubting(gone, self._doubted_since_s)
+        if self._is_recovering:
+            gone = await self._without_alive(gone)
         if not self._are_nearly_all(gone):
-            return [key for key in gone if await self._is_really_gone(key)]
+            return await self._really_gone(gone)
         log.error("nearly all is gone at once registry=%s records=%d: doubted", self.backend.title, len(gone))
         self._doubted, self._doubted_since_s = set(gone), self._clock.monotonic_s()
         self._revisit |= self._doubted

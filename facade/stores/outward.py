@@ -175,27 +175,32 @@ class Outward:
         self._alive_until_s[key] = self._clock.monotonic_s() + remaining_ms / 1000
         self._due[key] = None
 
-    async def tell_renewals(self) -> None:
+    async def tell_renewals(self, *, is_recovering: bool = False) -> None:
         """Who is unknown there once may have been ended by somebody else; who renews here again after that is not.
 
+        While it is recovering it has lost them: they are registered again at once.
         Raises StoreUnavailable; then they are told later.
         """
         if self._contact.is_lost:
             return
         due, self._due = self._due, {}
         try:
-            await self._tell(due)
+            await self._tell(due, is_recovering=is_recovering)
         except BaseException:
             self._due = due | self._due
             raise
 
-    async def _tell(self, due: Iterable[InstanceKey]) -> None:
+    async def _tell(self, due: Iterable[InstanceKey], *, is_recovering: bool) -> None:
         instances = [one for one in map(self._held.get, due) if isinstance(one, Instance) and self._is_there(one.key)]
         lost = [one for one in instances if one.key in self._unknown]
         known = [one for one in instances if one.key not in self._unknown]
         await self.push(lost)
         self._unknown -= {one.key for one in lost}
-        self._unknown |= {one.key for one in await self._renew(known)}
+        unknown = await self._renew(known)
+        if is_recovering:
+            await self.push(unknown)
+        else:
+            self._unknown |= {one.key for one in unknown}
 
     async def _renew(self, instances: list[Instance]) -> list[Instance]:
         """Those that are unknown there."""
@@ -240,6 +245,8 @@ class Outward:
                 if self._attempts[key] < ATTEMPTS:
                     raise
                 log.error("a write that waited is given up record=%s reason=%s", key, error)
+                if isinstance(write, Put) and isinstance(write.record, Instance):
+                    self._park(write.record.key, str(error))
         del self._attempts[key]
         self._drop_waiting(key, waiting)
 
@@ -277,9 +284,15 @@ class Outward:
                     self.parked.pop(key, None)
 
     async def offer_parked(self) -> None:
-        """Once more, what was not taken a while ago. Raises StoreUnavailable."""
+        """Once more, what was not taken a while ago."""
         now_s = self._clock.monotonic_s()
-        await at_once(self._push_one(key) for key, parked in list(self.parked.items()) if parked.again_s <= now_s)
+        await at_once(self._offer(key) for key, parked in list(self.parked.items()) if parked.again_s <= now_s)
+
+    async def _offer(self, key: RecordKey) -> None:
+        try:
+            await self._push_one(key)
+        except StoreUnavailable as error:  # whether it answers at all, the readings find out
+            self.parked[key] = Parked(str(error), self._clock.monotonic_s() + PARKED_FOR_S)
 
     # What readings need to know
 

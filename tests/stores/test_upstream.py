@@ -312,7 +312,10 @@ async def test_a_write_that_it_never_takes_does_not_keep_it_away(kept: Kept) -> 
     await kept.read()
 
     assert kept.store.health().is_writable
-    assert kept.store.health().waiting == 0
+    assert (kept.store.health().waiting, kept.store.health().parked) == (0, 1)
+    kept.clock.advance(outward.PARKED_FOR_S)
+    await kept.mirror.outward.offer_parked()
+    assert kept.store.health().is_writable
 
 
 async def test_a_write_of_ours_during_a_push_is_not_undone_by_it(kept: Kept) -> None:
@@ -649,3 +652,31 @@ async def test_of_two_registries_each_gets_what_came_by_its_protocol(clock: Manu
     assert (set(one.records), set(other.records) - {native.key}) == ({native.key}, {foreign.key})
     assert set(mirrors[1].copies) == {native.key}
     assert mirrors[1]._held[native.key] == native
+
+
+async def test_who_is_alive_here_and_found_missing_soon_after_a_return_is_registered_again(kept: Kept) -> None:
+    """A ServiceCenter whose leases ended in etcd while it stood still answers from its caches first."""
+    await kept.store.write([Put(record) for record in several(10)])
+    kept.behind.fail()
+    await kept.read()
+    kept.behind.mend()
+    await kept.store.renew({one.key: 90_000 for one in several(10)})
+    await kept.read()
+    del kept.behind.records[instance("i3").key]
+    await kept.read()
+
+    assert "i3" in kept.shown
+    assert instance("i3").key in kept.behind.records
+
+
+async def test_who_is_unknown_soon_after_a_return_is_registered_again_at_once(kept: Kept) -> None:
+    await kept.store.write([Put(instance("i1"))])
+    kept.behind.fail()
+    await kept.read()
+    kept.behind.mend()
+    await kept.read()
+    kept.behind.records.clear()
+    await kept.store.renew({instance("i1").key: 90_000})
+    await kept.mirror.outward.tell_renewals(is_recovering=True)
+
+    assert set(kept.behind.records) == {instance("i1").key}
