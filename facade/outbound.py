@@ -88,11 +88,6 @@ class Outbound:
             return ""
         return "; ".join(server.trouble for server in self._servers)
 
-    @property
-    def is_reachable(self) -> bool:
-        """Whether the next call would be sent at all."""
-        return any(server.takes_calls for server in self._servers)
-
     async def ask(
         self,
         method: str,
@@ -103,7 +98,6 @@ class Outbound:
         content: bytes | None = None,
         stick_to: str = "",
         base: str | None = None,
-        timeout_s: float = TIMEOUT_S,
     ) -> _Read:
         """The first answer below 500 that `read` understands, of any server. Raises StoreUnavailable.
 
@@ -117,9 +111,11 @@ class Outbound:
                 if not server.takes_calls:
                     continue
                 try:
-                    answer = read(await self._attempt(server, method, path, headers, content, timeout_s))
+                    answer = read(await self._attempt(server, method, path, headers, content))
                 except (_Failed, MalformedDocument) as error:
                     server.note_failure(str(error))
+                except (ValueError, RecursionError, OverflowError) as error:  # no such server says what breaks a reader
+                    server.note_failure(f"answered what cannot be read: {error!r}")
                 else:
                     server.note_success()
                     return answer
@@ -142,17 +138,16 @@ class Outbound:
         path: str,
         headers: Mapping[str, str] | None,
         content: bytes | None,
-        timeout_s: float,
     ) -> Reply:
         server.note_attempt()
         try:
             async with (
-                asyncio.timeout(timeout_s),
+                asyncio.timeout(TIMEOUT_S),
                 self._client.stream(method, server.base + path, headers=headers, content=content) as response,
             ):
                 body = await _read(response, server.most_bytes)
         except TimeoutError:
-            raise _Failed(f"no whole answer within {timeout_s:g} s") from None
+            raise _Failed(f"no whole answer within {TIMEOUT_S:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _Failed(str(error) or type(error).__name__) from error
         status = response.status_code

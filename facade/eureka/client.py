@@ -21,7 +21,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from facade.errors import MalformedDocument, UpstreamRefused
+from facade.errors import MalformedDocument, StoreUnavailable, UpstreamRefused
 from facade.eureka import wire_json
 from facade.eureka.records import BatchItem, BatchResult, InstanceInfo
 from facade.outbound import Outbound, Reply
@@ -101,9 +101,13 @@ class EurekaClient:
 
     async def is_facade(self, base: str | None = None) -> bool:
         """Whether it is a front of ours, which says so of itself."""
-        return await self.outbound.ask(
-            "GET", "/status", _names_us, headers={"Accept": "application/xml"}, base=base, timeout_s=_TO_SAY_WHO_S
-        )
+        try:
+            async with asyncio.timeout(_TO_SAY_WHO_S):
+                return await self.outbound.ask(
+                    "GET", "/status", _names_us, headers={"Accept": "application/xml"}, base=base
+                )
+        except TimeoutError:
+            raise StoreUnavailable(f"no answer within {_TO_SAY_WHO_S:g} s") from None
 
     # Writing, as a client does: the server tells its peers
 
