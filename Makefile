@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help serve test check conformance demo bench peers audit lock clean
+.PHONY: help serve test check conformance demo bench bench-behind peers tools audit lock clean
 
 VENV ?= .venv
 RUN := $(VENV)/bin/python
@@ -17,7 +17,7 @@ RUNTIME := $(call stamp,runtime)
 DEV := $(call stamp,dev)
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo 'ARGS="..." goes to the command behind a target: make serve ARGS="--listen 127.0.0.1:9000"'
 
 serve: $(RUNTIME) ## run the server
@@ -35,7 +35,7 @@ check: $(DEV) ## lint, formatting, types, and which room may import which
 # The first run builds the real servers and clients.
 SLOWLY := --timeout 900
 
-conformance: $(DEV) peers ## ask our server, and the real ones at hand, what the protocols promise
+conformance: $(DEV) tools ## ask our server, and the real ones at hand, what the protocols promise
 	$(RUN) -m pytest conformance $(SLOWLY) $(ARGS)
 	@if command -v java >/dev/null && command -v mvn >/dev/null; then set -x; $(RUN) -m pytest conformance/eureka --eureka-kind real $(SLOWLY) $(ARGS); \
 	else echo 'not asked: the real Eureka server, which needs a JDK 17 and Maven'; fi
@@ -43,13 +43,19 @@ conformance: $(DEV) peers ## ask our server, and the real ones at hand, what the
 	$(RUN) -m pytest conformance/servicecenter --servicecenter-kind real $(SLOWLY) $(ARGS); \
 	else echo 'not asked: a real ServiceCenter, which no registry has; name the binary of one with SERVICECENTER_BIN'; fi
 
-demo: $(DEV) peers ## tell the guide's story with real clients of both protocols
+demo: $(DEV) tools ## tell the guide's story with real clients of both protocols; ARGS="--help" lists five set-ups
 	$(RUN) -m conformance.demo $(ARGS)
 
 bench: $(DEV) ## print figures side by side with nginx and a bare uvicorn; needs nginx and wrk
 	$(RUN) -m loadtests.compare $(ARGS)
 
-peers: ## install what builds the real servers and clients: JDK, Maven, Go
+bench-behind: $(DEV) ## print what a registry behind ours costs and delays; needs wrk, and SERVICECENTER_BIN for a real one
+	$(RUN) -m loadtests.behind $(ARGS)
+
+peers: $(DEV) tools ## run a real Eureka server, and a real ServiceCenter where SERVICECENTER_BIN names one, until Ctrl-C
+	@exec $(RUN) -m conformance.peers $(ARGS)
+
+tools: ## install what builds and runs the real servers and clients: JDK, Maven, Go, etcd
 	@.ci/tools
 
 audit: $(DEV) ## look for known holes in what we ship

@@ -6,6 +6,8 @@ Where a case says that we mean to differ from the real server, it asserts ours o
 
 from __future__ import annotations
 
+import os
+import random
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -14,10 +16,18 @@ import pytest
 
 from conformance.peers.processes import Processes, Running, etcd, facade, servicecenter
 
+# Helpers whose asserts explain themselves.
+pytest.register_assert_rewrite(
+    "conformance.servicecenter.asking", "conformance.backing.setups", "conformance.backing.clients"
+)
+
 # Waiting cases wait for the sweep and for nothing else; lapsed leases go although few instances renew here.
 FAST_SETTINGS: dict[str, object] = {"eviction_interval_s": 1, "self_preservation": False}
 
 StartOurs = Callable[..., Running]
+RanAgainst = Callable[[str, str], None]
+
+_RAN = pytest.StashKey[dict[tuple[str, str], None]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,11 +42,33 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which servers were asked: a run without the originals is green, too, and tells less."""
+    terminalreporter.section("what ran against which server")
+    for suite, server in config.stash.get(_RAN, {}):
+        terminalreporter.line(f"{suite}: {server}")
+    if not os.environ.get("SERVICECENTER_BIN"):
+        terminalreporter.line("no real ServiceCenter: no registry has one, and SERVICECENTER_BIN names none")
+
+
+@pytest.fixture(scope="session")
+def ran_against(request: pytest.FixtureRequest) -> RanAgainst:
+    """`ran_against(suite, server)` has it told at the end of the run."""
+    ran = request.config.stash.setdefault(_RAN, {})
+
+    def note(suite: str, server: str) -> None:
+        ran[suite, server] = None
+
+    return note
+
+
 @pytest.fixture(scope="session")
 def free_port(request: pytest.FixtureRequest) -> Callable[[], int]:
     """Gives a port of 127.0.0.1 that nobody listens on, a new one with each call."""
     first: int | None = request.config.getoption("--ports-from")
-    candidates = iter(range(first, first + 1000)) if first else iter(lambda: 0, 1)
+    # Below the range from which systems take ports for outgoing connections (Linux: from 32768): nobody takes one
+    # between this look and the start of a program. Tens only: some programs take ports right after the one given.
+    candidates = iter(range(first, first + 1000) if first else random.sample(range(20_000, 32_000, 10), 1200))
 
     def next_free_port() -> int:
         for port in candidates:
@@ -91,9 +123,11 @@ def servicecenter_url(
     shared_ours: Callable[[], Running],
     processes: Processes,
     free_port: Callable[[], int],
+    ran_against: RanAgainst,
 ) -> str:
     """Where the ServiceCenter under test answers, without a path. A real one is started where SERVICECENTER_BIN is."""
     given: str | None = request.config.getoption("--servicecenter")
+    ran_against("servicecenter", f"{given} ({servicecenter_kind})" if given else servicecenter_kind)
     if given:
         return given.rstrip("/")
     if servicecenter_kind == "ours":

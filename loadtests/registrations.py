@@ -78,7 +78,7 @@ def fill_eureka(url: str, count: int) -> None:
         info = eureka_instance(number)
         post(f"/eureka/apps/{info['app']}", {"instance": info})
 
-    _each(url, register, range(count))
+    each(url, register, range(count))
 
 
 def change_eureka(url: str, count: int) -> None:
@@ -89,7 +89,7 @@ def change_eureka(url: str, count: int) -> None:
         info |= {"metadata": info["metadata"] | {"build": "changed"}, "lastDirtyTimestamp": str(DIRTY_MS + 1)}
         post(f"/eureka/apps/{info['app']}", {"instance": info})
 
-    _each(url, change, range(count))
+    each(url, change, range(count))
 
 
 def fill_servicecenter(url: str, count: int) -> list[str]:
@@ -106,8 +106,8 @@ def fill_servicecenter(url: str, count: int) -> list[str]:
         instance = {"instance": servicecenter_instance(number)}
         post(f"{base}/{service_ids[service_name(number)]}/instances", instance)
 
-    _each(url, create, range(0, count, PER_APPLICATION))
-    _each(url, register, range(count))
+    each(url, create, range(0, count, PER_APPLICATION))
+    each(url, register, range(count))
     return [service_ids[name] for name in sorted(service_ids)]
 
 
@@ -115,7 +115,7 @@ Post = Callable[[str, object], bytes]
 """Sends a document to a path and returns the answer; anything but a 2xx ends the run."""
 
 
-def _each(url: str, work: Callable[[Post, int], None], numbers: Iterable[int]) -> None:
+def each(url: str, work: Callable[[Post, int], None], numbers: Iterable[int]) -> None:
     """Some at once, so that a store may commit them together. By http.client: httpx takes five times as long."""
     mine = threading.local()
 

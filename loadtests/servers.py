@@ -5,10 +5,11 @@ from __future__ import annotations
 import http.client
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from pathlib import Path
 SERVER_CORE, GENERATOR_CORE = "0", "1"
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+START_WITHIN_S = 90.0
+"""A JVM beside a busy generator takes its time."""
 
 HELLO = """
 async def app(scope, receive, send):
@@ -80,7 +83,7 @@ def nginx(port: int, home: Path) -> Iterator[Server]:
     (home / "served").mkdir(parents=True)
     conf = home / "nginx.conf"
     conf.write_text(NGINX.format(home=home, port=port))
-    with _running("nginx", port, [_found("nginx"), "-e", str(home / "error.log"), "-c", str(conf)], home) as server:
+    with running("nginx", port, [found("nginx"), "-e", str(home / "error.log"), "-c", str(conf)], home) as server:
         yield server
 
 
@@ -101,12 +104,12 @@ def hello(port: int, home: Path) -> Iterator[Server]:
         "off",
     ]
     command = [sys.executable, "-m", "uvicorn", "hello:app", "--app-dir", str(home), "--port", str(port), *options]
-    with _running("uvicorn hello", port, command, home) as server:
+    with running("uvicorn hello", port, command, home) as server:
         yield server
 
 
 @contextmanager
-def ours(name: str, port: int, home: Path, *options: str) -> Iterator[Server]:
+def ours(name: str, port: int, home: Path, *options: str, core: str = SERVER_CORE) -> Iterator[Server]:
     """Our server over a SQLite file in `home`, which it may find from an earlier start."""
     home.mkdir(parents=True, exist_ok=True)
     command = [
@@ -114,28 +117,48 @@ def ours(name: str, port: int, home: Path, *options: str) -> Iterator[Server]:
         *("--connections-per-address", "10000", "--log-level", "warning"),
         *options,
     ]
-    with _running(name, port, command, home, path="/readyz") as server:
+    with running(name, port, command, home, path="/readyz", core=core) as server:
         yield server
 
 
 @contextmanager
-def _running(name: str, port: int, command: Sequence[str], home: Path, path: str = "/") -> Iterator[Server]:
+def running(
+    name: str,
+    port: int,
+    command: Sequence[str],
+    home: Path,
+    path: str = "/",
+    core: str = SERVER_CORE,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Server]:
+    """Started and waited for until `path` answers 200, terminated in the end. Its output is in `home`/output.log.
+
+    With an `environment` of its own it also runs in `home`.
+    """
     began = time.perf_counter()
     with (home / "output.log").open("wb") as output:
-        process = subprocess.Popen(["taskset", "-c", SERVER_CORE, *command], stdout=output, stderr=output)
+        process = subprocess.Popen(
+            ["taskset", "-c", core, *command],
+            stdout=output,
+            stderr=output,
+            cwd=home if environment else None,
+            env=os.environ | environment if environment else None,
+        )
     try:
         _wait_until_ready(process, port, path, home)
         yield Server(name, f"http://127.0.0.1:{port}", process.pid, time.perf_counter() - began)
     finally:
+        process.send_signal(signal.SIGCONT)  # one that was stopped would not hear the other
         process.terminate()
         try:
             process.wait(15)
         except subprocess.TimeoutExpired:
             process.kill()
+            process.wait()
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], port: int, path: str, home: Path) -> None:
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + START_WITHIN_S
     while time.monotonic() < give_up and process.poll() is None:
         asking = http.client.HTTPConnection("127.0.0.1", port, timeout=5)  # light: its own start is measured too
         try:
@@ -149,7 +172,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], port: int, path: str, ho
     raise SystemExit(f"port {port} does not answer: {(home / 'output.log').read_text()[-500:]}")
 
 
-def _found(program: str) -> str:
+def found(program: str) -> str:
     path = shutil.which(program) or shutil.which(program, path="/usr/sbin")
     if path is None:
         raise SystemExit(f"{program} is not installed; on Debian: apt-get install {program}")

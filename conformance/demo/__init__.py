@@ -1,7 +1,7 @@
-"""The guide's story with real clients: account-server on Spring and hello-server on go-chassis, and one server of ours.
+"""The guide's story with real clients: account-server on Spring, hello-server on go-chassis, and one process of ours.
 
-    python -m conformance.demo         tells it to a person
-    pytest conformance/demo            asks it as tests: both start orders, hello-server in another app, a restart
+    python -m conformance.demo --setup both   tells it to a person, in one of five set-ups
+    pytest conformance/demo                   asks it as tests: each set-up, both start orders, another app, a restart
 
-Start reading in `story.py`.
+Start reading in `story.py`; `setups.py` says what runs where.
 """

@@ -13,7 +13,10 @@ from types import FrameType
 
 import httpx
 
-from conformance.demo.story import CHAPTERS, CLIENTS, Ports, StoryError, set_up
+from conformance.demo import setups
+from conformance.demo.setups import BEHIND, Ports, set_up
+from conformance.demo.stage import CLIENTS, StoryError
+from conformance.demo.story import CHAPTERS
 from conformance.peers.processes import PeerError
 
 
@@ -23,12 +26,10 @@ def main() -> int:
     logging.getLogger("conformance").setLevel(logging.INFO)
     signal.signal(signal.SIGTERM, _end)
     home = Path(tempfile.mkdtemp(prefix="registry-facade-demo-"))
-    ports = Ports(
-        arguments.eureka_port, arguments.servicecenter_port, arguments.account_server_port, arguments.hello_server_port
-    )
+    ports = Ports(**{name: getattr(arguments, f"{name}_port") for name in vars(Ports())})
     order = CLIENTS if arguments.order == "account-first" else CLIENTS[::-1]
     try:
-        with set_up(home, ports, order, arguments.hello_app) as stage:
+        with set_up(home, ports, order, arguments.hello_app, arguments.setup) as stage:
             for chapter in CHAPTERS:
                 chapter(stage)
     except (StoryError, PeerError, httpx.HTTPError) as error:
@@ -37,12 +38,17 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     shutil.rmtree(home)
-    print("The guide's story holds: one server, two protocols, one registry.")
+    print(f"The guide's story holds. Set-up: {arguments.setup}.")
     return 0
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m conformance.demo", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m conformance.demo",
+        description=f"{__doc__}\n{setups.__doc__}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--setup", choices=tuple(BEHIND), default="embedded", help="one of the above (embedded)")
     parser.add_argument("--order", choices=("account-first", "hello-first"), default="account-first")
     parser.add_argument("--hello-app", default="eureka", metavar="APP", help="the app of hello-server (eureka)")
     for name, port in vars(Ports()).items():

@@ -1,4 +1,4 @@
-"""The story as tests: each chapter, in both start orders, and with hello-server in an app that Eureka knows nothing of.
+"""The story as tests: each chapter in each set-up, in both start orders, and with hello-server in another app.
 
 The chapters of one stage run in their order; the last kills account-server.
 """
@@ -11,14 +11,10 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from conformance.demo.story import (
-    CHAPTERS,
-    CLIENTS,
-    Ports,
-    Stage,
-    a_server_that_forgot_everything_gets_both_back,
-    set_up,
-)
+from conformance.conftest import RanAgainst
+from conformance.demo.setups import Ports, set_up
+from conformance.demo.stage import CLIENTS, Stage
+from conformance.demo.story import CHAPTERS, a_server_that_forgot_everything_gets_both_back
 from conformance.peers.processes import MissingToolError, account_server, hello_server
 
 # The first run builds the clients.
@@ -30,11 +26,13 @@ Start = Callable[..., AbstractContextManager[Stage]]
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Start:
-    """`with start(order, hello_app) as stage` starts a server of ours and both clients, on free ports."""
+    """`with start(order, hello_app, setup) as stage` starts the servers and both clients, on free ports."""
 
-    def start(order: Sequence[str] = CLIENTS, hello_app: str = "eureka") -> AbstractContextManager[Stage]:
-        ports = Ports(free_port(), free_port(), free_port(), free_port())
-        return set_up(tmp_path_factory.mktemp("demo"), ports, order, hello_app)
+    def start(
+        order: Sequence[str] = CLIENTS, hello_app: str = "eureka", setup: str = "embedded"
+    ) -> AbstractContextManager[Stage]:
+        ports = Ports(**{name: free_port() for name in vars(Ports())})
+        return set_up(tmp_path_factory.mktemp("demo"), ports, order, hello_app, setup)
 
     return start
 
@@ -54,13 +52,19 @@ def tools() -> None:
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param((CLIENTS, "eureka"), id="account-server-first"),
+        pytest.param((CLIENTS, "eureka"), id="embedded"),
         pytest.param((CLIENTS[::-1], "eureka"), id="hello-server-first"),
         pytest.param((CLIENTS, "shop"), id="hello-server-in-shop"),
+        pytest.param((CLIENTS[::-1], "eureka", "servicecenter"), id="servicecenter-behind"),
+        pytest.param((CLIENTS, "eureka", "eureka"), id="eureka-behind"),
+        pytest.param((CLIENTS[::-1], "eureka", "both"), id="both-behind"),
+        pytest.param((CLIENTS, "eureka", "publish"), id="published"),
     ],
 )
-def stage(request: pytest.FixtureRequest, start: Start) -> Iterator[Stage]:
+def stage(request: pytest.FixtureRequest, start: Start, ran_against: RanAgainst) -> Iterator[Stage]:
     with start(*request.param) as stage:
+        for upstream in stage.upstreams.values():
+            ran_against("demo", f"ours in front of {upstream.title}")
         yield stage
 
 

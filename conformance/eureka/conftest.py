@@ -12,14 +12,11 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
-from conformance.conftest import StartOurs
+from conformance.conftest import RanAgainst, StartOurs
 from conformance.eureka.client import Eureka
 from conformance.eureka.differences import BY_CASE
 from conformance.peers.processes import Processes, Running
 from conformance.peers.processes import eureka as real_eureka
-
-# It starts in half the time with half the memory; what it answers does not depend on that.
-QUICK_JVM = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -Xmx256m"}
 
 # Our settings, and the profile of the real server that means the same (peers/eureka/src/main/resources).
 _PROFILES: dict[tuple[str, object], str] = {
@@ -75,7 +72,7 @@ def start_real(processes: Processes, free_port: Callable[[], int]) -> Callable[[
     def start(profiles: str) -> Running:
         program = real_eureka(free_port(), profiles)
         # Its page for people answers in every profile; the list of applications may be gated.
-        return processes.start(replace(program, ready="/", environment=QUICK_JVM))
+        return processes.start(replace(program, ready="/"))
 
     return start
 
@@ -107,9 +104,12 @@ def server_with(start_eureka: ServerWith) -> ServerWith:
 
 
 @pytest.fixture(scope="session")
-def eureka_url(request: pytest.FixtureRequest, eureka_kind: str, shared_ours: Callable[[], Running]) -> str:
+def eureka_url(
+    request: pytest.FixtureRequest, eureka_kind: str, shared_ours: Callable[[], Running], ran_against: RanAgainst
+) -> str:
     """Where the Eureka server under test answers, without a path."""
     given: str | None = request.config.getoption("--eureka")
+    ran_against("eureka", f"{given} ({eureka_kind})" if given else eureka_kind)
     if given:
         return given.rstrip("/")
     if eureka_kind == "ours":

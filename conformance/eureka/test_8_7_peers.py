@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from conformance.eureka.client import Document, Eureka
-from conformance.eureka.conftest import QUICK_JVM, ClientOf, wait_until
+from conformance.eureka.conftest import ClientOf, wait_until
 from conformance.peers.processes import Processes
 from conformance.peers.processes import eureka as real_eureka
 
@@ -76,11 +76,8 @@ def eureka_beside(
     """A server that has that peer. The original takes a peer on its own host name for itself, hence "localhost"."""
     if eureka_kind == "ours":
         pytest.skip("our server has no peers yet: replication comes in a later issue")
-    program = real_eureka(free_port(), "conformance")
-    peers = f"--eureka.client.service-url.defaultZone=http://localhost:{peer.server_port}/eureka/"
-    return client_of(
-        processes.start(replace(program, ready="/", environment=QUICK_JVM, command=[*program.command, peers]))
-    )
+    program = real_eureka(free_port(), "conformance", [f"http://localhost:{peer.server_port}/eureka/"])
+    return client_of(processes.start(replace(program, ready="/")))
 
 
 def test_156_peers_hear_of_a_deletion_and_not_of_an_eviction(eureka_beside: Eureka, peer: Peer, app: str) -> None:

@@ -46,7 +46,7 @@ _TOOLS = {
     "go": ("Go 1.18 or newer", "golang-go"),
     "etcd": ("etcd", "etcd-server"),
 }
-# A client needs little; the second compiler only pays after minutes.
+# Little is needed; the second compiler only pays after minutes.
 _SMALL_JVM = ("-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
@@ -70,16 +70,20 @@ class Program:
     files: Mapping[str, str] = field(default_factory=dict)  # laid into its working directory: relative path, text
 
 
-def facade(ports: Sequence[int], settings: Mapping[str, str] | None = None) -> Program:
-    """Our own server with an empty registry in memory; `settings` become its REGISTRY_FACADE_* environment."""
+def facade(
+    ports: Sequence[int], settings: Mapping[str, str] | None = None, stores: Sequence[str] = ("memory://",)
+) -> Program:
+    """Our own server over these stores; `settings` become its REGISTRY_FACADE_* environment."""
     listen = [word for port in ports for word in ("--listen", f"127.0.0.1:{port}")]
+    behind = [word for store in stores for word in ("--store", store)]
     return Program(
         name="facade",
-        command=[sys.executable, "-m", "facade", "serve", "--store", "memory://", *listen],
+        command=[sys.executable, "-m", "facade", "serve", *behind, *listen],
         url=f"http://127.0.0.1:{ports[0]}",
         ready="/healthz",
         environment={
             "PYTHONPATH": str(PROJECT),
+            "REGISTRY_FACADE_DATA_DIR": "data",
             **{f"REGISTRY_FACADE_{name.upper()}": value for name, value in (settings or {}).items()},
         },
     )
@@ -121,16 +125,21 @@ def hello_server(port: int, servicecenter_url: str, app: str = "eureka") -> Prog
     )
 
 
-def eureka(port: int, variant: str = "stock") -> Program:
-    """A real Eureka server; the variants (stock, fresh, brisk) are those of its application.yml."""
+def eureka(port: int, variant: str = "stock", peers: Sequence[str] = ()) -> Program:
+    """A real Eureka server; the variants (stock, fresh, brisk) are those of its application.yml.
+
+    It tells its `peers`, service URLs of other servers, all that it hears from clients.
+    """
     return Program(
         name="eureka",
         command=[
             _tool("java"),
+            *_SMALL_JVM,
             "-jar",
             _maven_build("eureka"),
             f"--server.port={port}",
             f"--spring.profiles.active={variant}",
+            *([f"--eureka.client.service-url.defaultZone={','.join(peers)}"] if peers else ()),
         ],
         url=f"http://127.0.0.1:{port}",
         ready="/eureka/apps",
@@ -195,6 +204,7 @@ class Running:
         """Ask it to end, as an operator would, and wait; a client deregisters meanwhile."""
         if self._process.poll() is None:
             self._process.terminate()
+            self.thaw()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(STOP_WITHIN_S)
         self.kill()
@@ -204,6 +214,24 @@ class Running:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGKILL)
         self._process.wait()
+
+    def freeze(self) -> None:
+        """From now on it takes connections, for the system does, and answers nothing."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What it has in memory now. Linux only."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:")) * 1024
+
+    @property
+    def log_text(self) -> str:
+        """What it has said so far."""
+        return self.log.read_text(errors="replace")
 
     def wait_until_ready(self, ready: str) -> None:
         give_up_at = time.monotonic() + START_WITHIN_S

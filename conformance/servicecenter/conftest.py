@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite("conformance.servicecenter.asking")
-from .asking import ServiceCenter, Shop, unique  # noqa: E402 - its asserts explain themselves once registered
+from .asking import ServiceCenter, Shop, unique
 
 
 @pytest.fixture(scope="session")

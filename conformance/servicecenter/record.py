@@ -1,10 +1,10 @@
-"""One story in requests, told to any ServiceCenter; the real one's answers stand in conformance/recorded/servicecenter.
+"""Stories in requests, told to any ServiceCenter; the real one's answers stand in conformance/recorded/servicecenter.
 
     python -m conformance.servicecenter.record --servicecenter URL      asks a real server and writes them anew
 
 What differs from run to run (ids, revisions, time stamps, addresses, the project) is masked in what is written, so
-the file can be compared as it is. The story holds nothing in which we mean to differ: CI has no real server, and
-`test_recorded.py` compares ours with these bytes.
+the files can be compared as they are. The stories hold nothing in which we mean to differ: CI has no real server, and
+`test_recorded.py` compares ours with these bytes. One story stands here, the other in `backing_story.py`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import argparse
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .asking import Answer, ServiceCenter, unique
 
-RECORDED = Path(__file__).resolve().parent.parent / "recorded" / "servicecenter" / "answers.json"
+RECORDED = Path(__file__).resolve().parent.parent / "recorded" / "servicecenter"
 # The original batches what it shows for up to 0.3 s and holds deleted instances back for up to 2.3 s.
 SETTLED_S = 0.6
 GONE_S = 3.0
@@ -46,7 +46,9 @@ class Request:
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
     keeps: tuple[str, str] | None = None
-    """(name, member of the answer, or "revision" for its header)"""
+    """(name, path to a member of the answer, or "revision" for its header)"""
+    settles: bool = True
+    """Whether what follows is to find it in the caches."""
 
     def filled(self, kept: dict[str, str]) -> tuple[str, bytes | None, dict[str, str]]:
         body = None if self.body is None else _fill(json.dumps(self.body), kept).encode()
@@ -55,7 +57,7 @@ class Request:
     @property
     def settles_in_s(self) -> float:
         """How long the original needs until its answers show what this request did; finding is noted, too."""
-        if self.method == "GET" and not self.headers:
+        if not self.settles or (self.method == "GET" and not self.headers):
             return 0
         return GONE_S if self.method == "DELETE" else SETTLED_S
 
@@ -168,19 +170,25 @@ STORY = [
 ]
 
 
-def tell(sc: ServiceCenter) -> Iterator[tuple[Request, dict[str, Any]]]:
-    """Send each request of the story to a project of its own; yields it with the answer, masked."""
+def tell(sc: ServiceCenter, story: Sequence[Request]) -> Iterator[tuple[Request, dict[str, Any]]]:
+    """Send each request of a story to a project of its own; yields it with the answer, masked."""
     project = ServiceCenter(sc.url, sc.kind, project=unique("story"))
     kept: dict[str, str] = {}
-    for request in STORY:
+    for request in story:
         path, body, headers = request.filled(kept)
         answer = project.ask(request.method, path, body, headers=headers)
         if request.keeps:
             name, member = request.keeps
-            kept[name] = answer.revision if member == "revision" else str(answer.json().get(member))
+            kept[name] = answer.revision if member == "revision" else _member(answer.json(), member)
         yield request, _masked(answer, kept | {"project": project.project})
         if sc.kind == "real":
             time.sleep(request.settles_in_s)
+
+
+def _member(document: Any, path: str) -> str:
+    for step in path.split("."):
+        document = document[int(step)] if isinstance(document, list) else document[step]
+    return str(document)
 
 
 def _fill(text: str, kept: dict[str, str]) -> str:
@@ -206,12 +214,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write down how a real ServiceCenter answers.")
     parser.add_argument("--servicecenter", metavar="URL", required=True)
     server = ServiceCenter(parser.parse_args().servicecenter.rstrip("/"), kind="real")
-    answers = [
-        {"title": request.title, "request": f"{request.method} {request.path}", **answer}
-        for request, answer in tell(server)
-    ]
-    RECORDED.write_text(json.dumps(answers, indent=1, ensure_ascii=False) + "\n")
-    print(f"{len(answers)} answers in {RECORDED}")
+    for name, story in stories().items():
+        answers = [
+            {"title": request.title, "request": f"{request.method} {request.path}", **answer}
+            for request, answer in tell(server, story)
+        ]
+        (RECORDED / name).write_text(json.dumps(answers, indent=1, ensure_ascii=False) + "\n")
+        print(f"{len(answers)} answers in {RECORDED / name}")
+
+
+def stories() -> dict[str, Sequence[Request]]:
+    """By the file that holds the answers."""
+    from .backing_story import STORY as BACKING  # it is made of what stands here
+
+    return {"answers.json": STORY, "backing.json": BACKING}
 
 
 if __name__ == "__main__":

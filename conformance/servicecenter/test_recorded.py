@@ -1,4 +1,4 @@
-"""The story of `record.py`, told to the server under test and compared with what the real one answered."""
+"""The stories of `record.py`, told to the server under test and compared with what the real one answered."""
 
 from __future__ import annotations
 
@@ -9,25 +9,36 @@ from typing import Any
 import pytest
 
 from .asking import ServiceCenter
-from .record import RECORDED, STORY, tell
+from .record import RECORDED, stories, tell
 
-ANSWERS: list[dict[str, Any]] = json.loads(RECORDED.read_text())
+STORIES = stories()
+ANSWERS: dict[str, list[dict[str, Any]]] = {name: json.loads((RECORDED / name).read_text()) for name in STORIES}
 # The rule behind a refused value is for people; ours may be another, and in other words.
 RULE = re.compile(r"does not match rule: .*")
 
 
 @pytest.fixture(scope="module")
-def answers(sc: ServiceCenter) -> dict[str, dict[str, Any]]:
-    return {request.title: answer for request, answer in tell(sc)}
+def answers(sc: ServiceCenter) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(name, request.title): answer for name, story in STORIES.items() for request, answer in tell(sc, story)}
 
 
-def test_the_whole_story_is_recorded() -> None:
-    assert [answer["title"] for answer in ANSWERS] == [request.title for request in STORY]
+@pytest.mark.parametrize("name", STORIES)
+def test_the_whole_story_is_recorded(name: str) -> None:
+    assert [answer["title"] for answer in ANSWERS[name]] == [request.title for request in STORIES[name]]
 
 
-@pytest.mark.parametrize("recorded", ANSWERS, ids=[answer["title"].replace(" ", "-") for answer in ANSWERS])
-def test_the_answer_is_the_recorded_one(answers: dict[str, dict[str, Any]], recorded: dict[str, Any]) -> None:
-    assert comparable(answers[recorded["title"]]) == comparable(recorded)
+@pytest.mark.parametrize(
+    ("name", "recorded"),
+    [
+        pytest.param(name, answer, id=f"{name.partition('.')[0]}-{answer['title'].replace(' ', '-')}")
+        for name, all_answers in ANSWERS.items()
+        for answer in all_answers
+    ],
+)
+def test_the_answer_is_the_recorded_one(
+    answers: dict[tuple[str, str], dict[str, Any]], name: str, recorded: dict[str, Any]
+) -> None:
+    assert comparable(answers[name, recorded["title"]]) == comparable(recorded)
 
 
 def comparable(answer: dict[str, Any]) -> tuple[int, dict[str, str], Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,9 +23,7 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
 def lasting(processes: Processes, servicecenter_kind: str, free_port: Callable[[], int], tmp_path: Path) -> Program:
     """A server that keeps its data when it is killed and started again."""
     if servicecenter_kind == "ours":
-        ours = facade([free_port()])
-        store = f"sqlite:///{tmp_path}/registry.db"
-        return replace(ours, command=[store if word == "memory://" else word for word in ours.command])
+        return facade([free_port()], stores=[f"sqlite:///{tmp_path}/registry.db"])
     if "SERVICECENTER_BIN" not in os.environ:
         pytest.skip("SERVICECENTER_BIN names no real ServiceCenter to start and kill")
     return servicecenter(free_port(), processes.start(etcd(free_port())).url)
