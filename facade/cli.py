@@ -164,12 +164,17 @@ def doctor(
     Exit code 0: no problem · 1: a problem was found · 2: none of them can be asked.
     """
     commands = _tools()
+    from facade.clock import SystemClock
     from facade.inspection import places
     from facade.server import policy_of
+    from facade.stores.opening import open_store
     from facade.stores.urls import upstreams
 
     settings = loaded.settings
-    found = [*map(places.of_upstream, upstreams(settings.store)), *map(places.parse, urls or ())]
+    behind = upstreams(settings.store)
+    if not behind:  # then it has to be one of our own, or it is a slip of the pen
+        open_store(settings.store, settings.data_dir, SystemClock(), policy_of(settings))
+    found = [*map(places.of_upstream, behind), *map(places.parse, urls or ())]
     own_urls = [_url_here(address) for address in settings.listen]
     sys.exit(commands.doctor(found, policy_of(settings), cluster=settings.cluster, own_urls=own_urls, is_json=is_json))
 

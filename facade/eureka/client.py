@@ -42,6 +42,8 @@ _JSON = {"Accept": "application/json"}
 _JSON_BODY = {**_JSON, "Content-Type": "application/json"}
 
 _REPLICAS = re.compile(rb"<registered-replicas>([^<]*)</registered-replicas>")
+_PATH_BYTES = 7_000
+"""Tomcat reads a head of 8 KiB, of which the path is only a part."""
 _NOT_IN_A_PATH = re.compile(r"[/\\]|^\.{0,2}$")
 """Tomcat answers 400 to a path that holds such a character, quoted or not; dots alone mean another path."""
 
@@ -217,7 +219,10 @@ def path_of(application: str, instance_id: str) -> str:
     for name in (application, instance_id):
         if _NOT_IN_A_PATH.search(name):
             raise UpstreamRefused(f"a Eureka server cannot be asked for {name[:60]!r}: it is not allowed in a path")
-    return f"/apps/{quote(application, safe='')}/{quote(instance_id, safe='')}"
+    path = f"/apps/{quote(application, safe='')}/{quote(instance_id, safe='')}"
+    if len(path) > _PATH_BYTES:
+        raise UpstreamRefused(f"a Eureka server cannot be asked for {instance_id[:60]!r}…: {len(path)} bytes of path")
+    return path
 
 
 # How answers are read

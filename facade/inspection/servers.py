@@ -6,15 +6,24 @@ What a place of ours is asked for is the tenant default/default, with all enviro
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
+from urllib.parse import quote
 
 import httpx
 import msgspec
 
 from facade.clock import Clock, SystemClock
-from facade.errors import FacadeError, MalformedDocument, ServiceNotFound, StartRefused, StoreUnavailable
+from facade.errors import (
+    FacadeError,
+    MalformedDocument,
+    ServiceNotFound,
+    StartRefused,
+    StoreUnavailable,
+    UpstreamRefused,
+)
 from facade.eureka.client import EurekaClient
 from facade.inspection import dumps
 from facade.inspection.contents import (
@@ -40,6 +49,8 @@ Progress = Callable[[str, int, int], None]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
+
+log = logging.getLogger(__name__)
 
 
 def silent(_what: str, _done: int, _total: int) -> None:
@@ -173,7 +184,7 @@ async def _read_server(place: Place, through: Servers, progress: Progress) -> Co
 
 def eureka_front(place: Place, environment: str = "") -> Place:
     """Where a place of ours answers Eureka's clients of one environment."""
-    path = f"/t/{TENANT.domain}/{TENANT.project}/{environment}/eureka" if environment else "/eureka"
+    path = f"/t/{TENANT.domain}/{TENANT.project}/{quote(environment, safe='')}/eureka" if environment else "/eureka"
     return place._replace(kind=Kind.EUREKA, bases=tuple(base + path for base in place.bases))
 
 
@@ -200,6 +211,9 @@ async def _services(client: ServiceCenterClient, progress: Progress) -> tuple[He
             schemas = await client.schemas(TENANT, service_id) if document.schemas else ()
         except ServiceNotFound:  # gone since it was listed
             return None
+        except UpstreamRefused as error:  # its id can stand in no address: all that can be told of it is in the list
+            log.warning("cannot be asked for in full service=%r reason=%s", service_id[:60], error)
+            instances, schemas = (), ()
         with_content = (schema for schema in schemas if schema.schema)
         return HeldService(
             document,

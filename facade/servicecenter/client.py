@@ -360,9 +360,14 @@ _encode = msgspec.json.Encoder().encode
 def _path(*parts: str) -> str:
     """Raises UpstreamRefused for what cannot stand in a path: the server reads paths after it has unquoted them."""
     for part in parts:
-        if part in ("", ".", "..") or "/" in part:
-            raise UpstreamRefused(f"{part!r} cannot stand in an address", Code.INVALID_PARAMETERS)
+        check_sayable(part)
     return "/" + "/".join(quote(part, safe=",") for part in parts)
+
+
+def check_sayable(part: str) -> None:
+    """Raises UpstreamRefused for what no path can hold. The server falls over at a control character in a key."""
+    if part in ("", ".", "..") or "/" in part or not part.isprintable():
+        raise UpstreamRefused(f"{part[:60]!r} cannot stand in an address", Code.INVALID_PARAMETERS)
 
 
 def _header(domain: str) -> str:

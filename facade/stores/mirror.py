@@ -101,7 +101,9 @@ class Mirror:
         self._held, self._apply = held, apply
         self._opened_s = self._clock.monotonic_s()
         self._had_data = any(map(self.concerns, held))
-        self.outward = Outward(self.backend, held, turns, self.contact, self._clock, is_strict=self._is_strict)
+        self.outward = Outward(
+            self.backend, held, turns, self.contact, self._clock, self.hint, is_strict=self._is_strict
+        )
         self.backend.lookup = held.get
         self.backend.expect(held)
         with self.contact.guarded():
@@ -223,12 +225,11 @@ class Mirror:
                 await self._return()
             else:
                 await self._read(is_whole=self._clock.monotonic_s() - self._read_whole_s >= self.backend.whole_every_s)
+                await self.outward.send_waiting()  # it answers, as we have just seen
 
     async def _return(self) -> None:
         await self.backend.read(is_whole=True)  # it answers, and in a way to rely on
         await self.outward.catch_up()
-        while self.outward.outbox:
-            await self.outward.catch_up()
         self.contact.regain()
         self._returned_s = self._clock.monotonic_s()
         await self._read(is_whole=True)
@@ -298,10 +299,17 @@ class Mirror:
 
         async def ask(key: RecordKey) -> None:
             here = self._held.get(key)
-            if here is None or not self.outward.was_written(key) or not await self.backend.holds(here):
+            if here is None or not self.outward.was_written(key):
                 really.append(key)
-            else:
+                return
+            try:
+                is_there = await self.backend.holds(here)
+            except StoreUnavailable:  # of this one nothing can be known now
+                is_there = True
+            if is_there:
                 self._revisit.add(key)
+            else:
+                really.append(key)
 
         await at_once(ask(key) for key in gone)
         return really

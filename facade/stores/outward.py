@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
 from facade.clock import Clock
 from facade.errors import StoreUnavailable, UpstreamRefused
+from facade.registry import rules
 from facade.registry.model import Instance, InstanceKey, Origin, Record, RecordKey, SchemaId, ServiceId
 from facade.registry.store import Put, Write
 from facade.registry.turns import Turns
@@ -26,7 +26,9 @@ OUTBOX_LIMIT = 10_000
 """Records that may wait; a server away for long costs no more memory than that."""
 WRITE_WITHIN_S = 4.0
 """Clients give up after 5 to 10 s, and would write again while we still try."""
-ATTEMPTS = 3
+SENT_AGAIN_AFTER_S = 5.0
+GIVEN_UP_AFTER_S = 600.0
+"""Of one write that fails while others do not: a ServiceCenter whose etcd takes no writes for minutes still answers."""
 RENEWALS_A_CALL = 500
 PARKED_FOR_S = 60.0
 TIDY_EVERY_S = 30.0
@@ -40,6 +42,13 @@ class Waiting(NamedTuple):
     write: Write
     held: Record | None
     """The record as it was before: what is removed here is looked up there by more than its key."""
+
+
+class Failing(NamedTuple):
+    """A write that waits and fails, though the registry answers."""
+
+    since_s: float
+    again_s: float
 
 
 class Parked(NamedTuple):
@@ -58,11 +67,12 @@ class Outward:
         turns: Turns,
         contact: Contact,
         clock: Clock,
+        look: Callable[[], None],
         *,
         is_strict: bool,
     ) -> None:
-        """`held` is what we show, `turns` are those of its writers. `is_strict` refuses writes while nobody answers,
-        instead of letting them wait."""
+        """`held` is what we show, `turns` are those of its writers; `look` asks for a reading now. `is_strict` refuses
+        writes while nobody answers, instead of letting them wait."""
         self.parked: dict[RecordKey, Parked] = {}
         """Instances that it does not take."""
         self.outbox: dict[RecordKey, Waiting] = {}
@@ -79,7 +89,9 @@ class Outward:
         self._written_s: dict[RecordKey, float] = {}
         self._unread: set[RecordKey] = set()
         self._ended_s: dict[RecordKey, float] = {}
-        self._attempts: Counter[RecordKey] = Counter()
+        self._failing: dict[RecordKey, Failing] = {}
+        self._refused: dict[RecordKey, Record] = {}
+        self._look = look
         self._tidied_s = clock.monotonic_s()
 
     # Writes
@@ -111,8 +123,11 @@ class Outward:
             async with asyncio.timeout(WRITE_WITHIN_S):
                 await self._send(Waiting(write, before))
         except (StoreUnavailable, TimeoutError) as error:
-            self._contact.lose(str(error) or f"no answer to a write within {WRITE_WITHIN_S:g} s")
+            # It may be this write alone that it cannot stand: whether it answers at all, the next reading finds out.
+            reason = str(error) or f"none within {WRITE_WITHIN_S:g} s"
+            log.warning("a write got no answer record=%s reason=%s", told(key), reason)
             self._queue(write, before)
+            self._look()
 
     def _note_lease(self, write: Write) -> None:
         key = key_of(write)
@@ -143,7 +158,9 @@ class Outward:
 
     def _park(self, key: InstanceKey, reason: str) -> None:
         if key not in self.parked:
-            log.warning("not taken there application=%s instance=%s reason=%s", key.group, key.instance_id, reason)
+            log.warning(
+                "not taken there application=%s instance=%s reason=%s", key.group[:100], key.instance_id[:100], reason
+            )
         self.parked[key] = Parked(reason, self._clock.monotonic_s() + PARKED_FOR_S)
 
     def parks_again(self, instance: Instance) -> bool:
@@ -158,12 +175,26 @@ class Outward:
 
     def _queue(self, write: Write, before: Record | None) -> None:
         if self._is_strict:
-            raise StoreUnavailable(f"{self._contact.title} does not answer: {self._contact.trouble}")
+            self._look()
+            raise StoreUnavailable(f"{self._contact.title} does not answer: {self._contact.trouble or 'a write'}")
         key = key_of(write)
+        if isinstance(write, Put) and not self._would_fit(write.record):
+            return
         if key not in self.outbox and len(self.outbox) >= OUTBOX_LIMIT:
             raise StoreUnavailable(f"{self._contact.title} does not answer, and {OUTBOX_LIMIT} writes wait already")
         # What it holds there when it is back is anybody's guess; only what is to be ended has to be known.
         self.outbox[key] = Waiting(write, None if isinstance(write, Put) else before)
+
+    def _would_fit(self, record: Record) -> bool:
+        """Whether a record may wait; what will never be taken is parked, or refused while its owner still listens."""
+        try:
+            self._backend.as_kept(record)
+        except UpstreamRefused as error:
+            if not isinstance(record, Instance) or not _is_foreign(record, self._backend):
+                raise
+            self._park(record.key, str(error))
+            return False
+        return True
 
     def take_back(self, key: RecordKey) -> None:
         """A write that waits is not to be: it failed here."""
@@ -222,11 +253,26 @@ class Outward:
         """Renew who is alive here, send what waits, and register again who was unknown. Raises StoreUnavailable."""
         alive = [one for one in self._held.values() if isinstance(one, Instance) and self.is_alive(one.key)]
         unknown = await self._renew([one for one in alive if self._is_there(one.key)])
-        for kind in (ServiceId, SchemaId, object):  # an instance needs its service
-            await at_once(self._send_waiting(key) for key in list(self.outbox) if isinstance(key, kind))
+        await self.send_waiting()
         await self.push(unknown)
 
-    async def _send_waiting(self, key: RecordKey) -> None:
+    async def send_waiting(self) -> None:
+        """Send what waits. A few that fail while it answers stay for the next time, and are given up in the end.
+
+        Raises StoreUnavailable when many fail.
+        """
+        now_s = self._clock.monotonic_s()
+        due = [key for key in self.outbox if key not in self._failing or self._failing[key].again_s <= now_s]
+        failed: dict[RecordKey, str] = {}
+        for kind in (ServiceId, SchemaId, object):  # an instance needs its service
+            await at_once(self._send_waiting(key, failed) for key in due if isinstance(key, kind))
+        for key, reason in failed.items():
+            since_s = self._failing[key].since_s if key in self._failing else now_s
+            self._failing[key] = Failing(since_s, now_s + SENT_AGAIN_AFTER_S)
+            if now_s - since_s >= GIVEN_UP_AFTER_S and key in self.outbox:
+                self._give_up(key, self.outbox[key], reason)
+
+    async def _send_waiting(self, key: RecordKey, failed: dict[RecordKey, str]) -> None:
         waiting = self.outbox.get(key)
         if waiting is None:
             return
@@ -238,19 +284,24 @@ class Outward:
             try:
                 await self._send(waiting)
             except UpstreamRefused as error:
-                log.error("a write that waited is not taken there record=%s reason=%s", key, error)
+                log.error("a write that waited is not taken there record=%s reason=%s", told(key), error)
             except StoreUnavailable as error:
-                # It answers, or we would not be here: this write is what it cannot stand.
-                self._attempts[key] += 1
-                if self._attempts[key] < ATTEMPTS:
+                failed[key] = str(error)
+                if len(failed) > rules.FEW:
                     raise
-                log.error("a write that waited is given up record=%s reason=%s", key, error)
-                if isinstance(write, Put) and isinstance(write.record, Instance):
-                    self._park(write.record.key, str(error))
-        del self._attempts[key]
+                return
+        self._drop_waiting(key, waiting)
+
+    def _give_up(self, key: RecordKey, waiting: Waiting, reason: str) -> None:
+        """It answers, but cannot stand this write."""
+        log.error("a write that waited is given up record=%s reason=%s", told(key), reason)
+        write = waiting.write
+        if isinstance(write, Put) and isinstance(write.record, Instance):
+            self._park(write.record.key, reason)
         self._drop_waiting(key, waiting)
 
     def _drop_waiting(self, key: RecordKey, sent: Waiting) -> None:
+        self._failing.pop(key, None)
         if self.outbox.get(key) is sent:  # a later one goes with the next round
             del self.outbox[key]
 
@@ -270,16 +321,17 @@ class Outward:
     async def _push_one(self, key: RecordKey) -> None:
         async with self._turns.of(key):
             record = self._held.get(key)
-            if record is None:  # ended while others were being pushed
+            if record is None or self._refused.get(key) is record:  # ended while others were pushed, or in vain
                 return
             with self.writing(key):
                 try:
                     await self._backend.put(record, None)
                 except UpstreamRefused as error:
-                    if isinstance(record, Instance) and _is_foreign(record, self._backend):
+                    if isinstance(record, Instance):
                         self._park(record.key, str(error))
                     else:
-                        log.warning("not taken there again record=%s reason=%s", key, error)
+                        self._refused[key] = record
+                        log.warning("not taken there again record=%s reason=%s", told(key), error)
                 else:
                     self.parked.pop(key, None)
 
@@ -338,9 +390,15 @@ class Outward:
         self._tidied_s = now_s
         for gone in [key for key in self._alive_until_s if key not in self._held and key not in self.outbox]:
             self.forget(gone)
+        self._refused = {key: record for key, record in self._refused.items() if self._held.get(key) is record}
         for times, kept_s in ((self._written_s, self._backend.lag_s + 60), (self._ended_s, ENDED_KEPT_S)):
             for key in [key for key, at_s in times.items() if at_s + kept_s < now_s]:
                 del times[key]
+
+
+def told(key: RecordKey) -> str:
+    """A key as log lines have it: clients choose ids, and as long ones as they like."""
+    return repr(key)[:200]
 
 
 def key_of(write: Write) -> RecordKey:

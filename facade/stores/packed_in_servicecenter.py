@@ -198,11 +198,12 @@ def unpack(document: MicroServiceInstance, service: ServiceKey, policy: Policy) 
     rest = _unpacked(properties.get(_DOCUMENT, "")) or _rest_of(document, service, app, policy)
     info = replace(rest, instance_id=instance_id, app=app, metadata=own)
     instance = eureka.to_instance(info, service.space, policy, 0)
+    if instance.portable_id != document.instance_id:  # marks that somebody has put under an id of his own
+        return None
     centre = document.data_center_info
     instance = replace(
         instance,
         service=service,
-        portable_id=document.instance_id,
         endpoints=document.endpoints,
         data_centre=DataCentre(centre.name, centre.region, centre.available_zone) if centre else None,
         override=_status(properties.get(_OVERRIDE)),

@@ -29,7 +29,13 @@ from facade.registry.model import (
 )
 from facade.registry.rules import Policy
 from facade.servicecenter.answers import Version
-from facade.servicecenter.client import PROPERTIES_BYTES, ServiceCenterClient, check_tenant, encode_properties
+from facade.servicecenter.client import (
+    PROPERTIES_BYTES,
+    ServiceCenterClient,
+    check_sayable,
+    check_tenant,
+    encode_properties,
+)
 from facade.servicecenter.mapping import from_service, implied_service, to_instance
 from facade.servicecenter.records import MicroService, MicroServiceInstance, ModifySchemaRequest
 from facade.servicecenter.validation import check_schema, check_service, check_tags
@@ -41,6 +47,8 @@ from facade.stores.tenants_servicecenter import Tenants, is_sayable, tenant_of
 from facade.stores.watching_servicecenter import Watching
 
 _SOMEBODY_ELSE = "registered by somebody else at this moment; ask again"
+
+LONGEST_ALIAS = 128
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +115,10 @@ class ServiceCenterBackend:
         return False
 
     def as_kept(self, record: Record) -> Record:
+        if isinstance(record, Microservice):
+            _check_service(record)
+        elif isinstance(record, Schema):
+            _check_schema(record)
         if not isinstance(record, Instance):
             return record
         check_tenant(record.key.space.tenant)
@@ -165,8 +177,7 @@ class ServiceCenterBackend:
     # Services and schemas
 
     async def _put_service(self, record: Microservice, before: Microservice | None) -> None:
-        document = replace(from_service(record), timestamp="", mod_timestamp="")
-        _checked(lambda: check_service(document), lambda: check_tags(record.tags))
+        document = _check_service(record)
         reading = self._tenants.of(record.key.tenant)
         if before is None or not await self._amend_service(record, before):
             if await self.client.create_service(record.key.tenant, document) != record.key.service_id:
@@ -202,8 +213,7 @@ class ServiceCenterBackend:
         await self.client.set_service_properties(*record.key, record.properties)
 
     async def _put_schema(self, record: Schema) -> None:
-        request = ModifySchemaRequest(schema=record.text, summary=record.summary)
-        _checked(lambda: check_schema(record.key.schema_id, request))
+        _check_schema(record)
         tenant, service_id = record.key.service
         try:
             await self.client.put_schema(tenant, service_id, record.key.schema_id, record.text, record.summary)
@@ -299,6 +309,7 @@ class ServiceCenterBackend:
         implied = from_service(implied_service(record.service, self._policy, 0))
         return replace(
             implied,
+            alias=implied.alias if len(implied.alias) <= LONGEST_ALIAS else "",
             properties={**implied.properties, ORIGIN: Origin.EUREKA.value},
             timestamp="",
             mod_timestamp="",
@@ -342,6 +353,21 @@ def _nothing(_: RecordKey) -> None:
 
 def _title(client: ServiceCenterClient, version: str) -> str:
     return f"ServiceCenter{' ' * bool(version)}{version} at {', '.join(client.outbound.bases)}"
+
+
+def _check_service(record: Microservice) -> MicroService:
+    """The document to create, when the server would take it. Raises UpstreamRefused."""
+    document = replace(from_service(record), timestamp="", mod_timestamp="")
+    check_tenant(record.key.tenant)
+    check_sayable(record.key.service_id)
+    _checked(lambda: check_service(document), lambda: check_tags(record.tags))
+    return document
+
+
+def _check_schema(record: Schema) -> None:
+    """Raises UpstreamRefused when the server would not take it."""
+    request = ModifySchemaRequest(schema=record.text, summary=record.summary)
+    _checked(lambda: check_schema(record.key.schema_id, request))
 
 
 def _checked(*checks: Callable[[], None]) -> None:

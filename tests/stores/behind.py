@@ -67,8 +67,6 @@ class Behind:
             await self.gate.wait()
         if record.key in self.unbearable:
             raise StoreUnavailable("answered 500")
-        if isinstance(record, Instance) and len(str(record.metadata)) > self.room:
-            raise UpstreamRefused("the body is too large")
         self.records[record.key] = self.as_kept(record)
 
     async def remove(self, record: Record) -> None:
@@ -85,7 +83,9 @@ class Behind:
         return record.key in self.records
 
     def as_kept(self, record: Record) -> Record:
-        """It has no place for the address that a registration came from."""
+        """It has no place for the address that a registration came from, and not too much for metadata."""
+        if isinstance(record, Instance) and len(str(record.metadata)) > self.room:
+            raise UpstreamRefused("the body is too large")
         return replace(record, source_address="") if isinstance(record, Instance) else record
 
     async def watch(self, hint: Callable[[], None]) -> None:

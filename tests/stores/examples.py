@@ -1,5 +1,7 @@
 """Records to keep: one of each kind, every field filled with something that is easily lost on the way."""
 
+import hashlib
+
 from facade.registry.model import (
     ConsumerId,
     DataCentre,
@@ -29,12 +31,18 @@ NATIVE = (
     b'"data_center_info":{"name":"MyOwn"},"lease_info":{},"vip_address":"\xc3\xa9"}'
 )
 
+
+def portable(name: str) -> str:
+    """As Eureka's mapping makes it: a registry behind believes no other."""
+    return hashlib.sha256(f"eureka\0ORDERS\0{name}".encode()).hexdigest()[:32]
+
+
 ONE_OF_EACH: tuple[Record, ...] = (
     Instance(
         key=InstanceKey(Origin.EUREKA, Space(), "ORDERS", "orders:é:8080"),
         application="ORDERS",
         service=ServiceKey("default", "default", "", "eureka", "orders", "0.0.1"),
-        portable_id="d41d8cd98f00b204",
+        portable_id=portable("orders:é:8080"),
         host="orders.example",
         endpoints=("rest://10.0.0.2:8080?sslEnabled=true", "rest://10.0.0.1:8080", "rest://10.0.0.1:8080"),
         metadata={"zone": "b", "a": "", "": "\0 ✓ 😀"},
@@ -72,7 +80,7 @@ def instance(name: str, **fields: object) -> Instance:
         "key": InstanceKey(Origin.EUREKA, Space(), "ORDERS", name),
         "application": "ORDERS",
         "service": SHOP,
-        "portable_id": name,
+        "portable_id": portable(name),
         "host": "orders.example",
         "lease": LeaseTerms(30_000, 90_000, 180_000),
         "native": NATIVE,

@@ -528,7 +528,9 @@ async def _assert_nothing_lost(path: Path, acknowledged: Counter[str]) -> None:
     held: dict[str, set[tuple[str, int]]] = {writer: set() for writer in acknowledged}
     for record in (await held_in(path)).values():
         assert isinstance(record, Instance)
-        held.setdefault(record.portable_id.rpartition("-")[0], set()).add((record.portable_id, record.updated_ms))
+        held.setdefault(record.key.instance_id.rpartition("-")[0], set()).add(
+            (record.key.instance_id, record.updated_ms)
+        )
     for writer, what in held.items():
         count = acknowledged[writer]
         assert what in (written(writer, count), written(writer, count + 1)), f"{writer} was told {count}"

@@ -418,3 +418,23 @@ async def test_an_unreachable_server_is_not_an_empty_one(clock: ManualClock) -> 
         with pytest.raises(StoreUnavailable):
             await asyncio.wait_for(call, 1)
     assert "connection refused" in outbound.trouble
+
+
+@pytest.mark.parametrize("service_id", ["\x01", "a/b", ".."])
+async def test_ids_at_which_the_server_falls_over_are_not_sent(behind: ServiceCenterBackend, service_id: str) -> None:
+    """A real ServiceCenter answers 500 to a control character in a key, whoever asks next."""
+    odd = replace(SERVICE, key=SERVICE.key._replace(service_id=service_id))
+
+    with pytest.raises(UpstreamRefused):
+        behind.as_kept(odd)
+    with pytest.raises(UpstreamRefused):
+        await behind.put(odd, None)
+
+
+async def test_a_long_name_goes_without_an_alias(behind: ServiceCenterBackend, raw: ServiceCenterClient) -> None:
+    """`eureka:` before a name of 128 letters is too long for an alias; the name itself is not."""
+    name = "n" * 128
+    long = replace(EUREKA, application=name.upper(), service=EUREKA.service._replace(name=name))
+    await behind.put(long, None)
+
+    assert await raw.find_instance(TENANT, long.service.derived_id, long.portable_id) is not None

@@ -33,7 +33,7 @@ def written(writer: str, count: int) -> set[tuple[str, int]]:
     for write in (step(writer, number) for number in range(1, count + 1)):
         if isinstance(write, Put):
             assert isinstance(write.record, Instance)
-            held[write.record.portable_id] = write.record
+            held[write.record.key.instance_id] = write.record
         else:
             held.pop(write.key.instance_id, None)  # type: ignore[union-attr]
     return {(name, record.updated_ms) for name, record in held.items()}
