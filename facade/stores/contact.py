@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 from facade.clock import Clock
 from facade.errors import OwnStoreUnavailable, StoreUnavailable
 
-CALLS_AT_ONCE = 16
+CALLS_AT_ONCE = 32
+"""Half of what may be under way: the other half is for readings, renewals and clients. A ServiceCenter waits for its etcd
+most of the time, so that it takes more at once than one after the other."""
 
 _T = TypeVar("_T")
 
