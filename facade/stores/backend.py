@@ -39,6 +39,9 @@ class Backend(Protocol):
     lookup: Callable[[RecordKey], Record | None]
     """What we hold under a key; set by the mirror. An instance may need its service to be written in full."""
 
+    def cluster_of(self, record: Instance) -> str:
+        """The bridge that wrote an instance there as a copy, as its marks say; "" where they name none."""
+
     def takes(self, key: RecordKey) -> bool:
         """Whether records of this kind can be kept there at all."""
 

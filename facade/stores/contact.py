@@ -12,8 +12,8 @@ from facade.clock import Clock
 from facade.errors import OwnStoreUnavailable, StoreUnavailable
 
 CALLS_AT_ONCE = 32
-"""Half of what may be under way: the other half is for readings, renewals and clients. A ServiceCenter waits for its etcd
-most of the time, so that it takes more at once than one after the other."""
+"""Half of what may be under way: the rest is for readings, renewals and clients. A ServiceCenter waits for its etcd
+most of the time, so it takes more of them at once than one after the other."""
 
 _T = TypeVar("_T")
 

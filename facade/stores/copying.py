@@ -247,7 +247,11 @@ class Way:
         surplus = {
             one.key: one
             for one in self.target.copies.values()
-            if isinstance(one, Instance) and one.key not in self._originals and one.key not in self._gone_s
+            if isinstance(one, Instance)
+            and one.key not in self._originals
+            and one.key not in self._gone_s
+            # What another of ours keeps there, packed, is no copy: it names no bridge.
+            and self.target.backend.cluster_of(one) == self._members.cluster
         }
         if self._are_held_back(surplus):
             return []

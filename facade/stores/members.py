@@ -32,7 +32,7 @@ class Members:
         self.stranger = ""
         """The name of another cluster that copies between the same registries."""
         self._client = client
-        self._cluster = cluster
+        self.cluster = cluster
         self._owned: dict[InstanceKey, bool] = {}
 
     async def meet(self) -> None:
@@ -45,8 +45,8 @@ class Members:
         except ServiceNotFound:
             await self._client.create_service(tenant, _bridge_service())
             return
-        names = {one.instance_id: one.properties.get(CLUSTER, "") for one in found} | {self.node: self._cluster}
-        self.stranger = next((cluster for cluster in names.values() if cluster != self._cluster), "")
+        names = {one.instance_id: one.properties.get(CLUSTER, "") for one in found} | {self.node: self.cluster}
+        self.stranger = next((cluster for cluster in names.values() if cluster != self.cluster), "")
         self._note(() if self.stranger else tuple(sorted(names)))
 
     def _note(self, nodes: tuple[str, ...]) -> None:
@@ -75,7 +75,7 @@ class Members:
         return first == self.node
 
     def _document(self) -> MicroServiceInstance:
-        marks = {ORIGIN: OURS, CLUSTER: self._cluster}
+        marks = {ORIGIN: OURS, CLUSTER: self.cluster}
         return MicroServiceInstance(
             instance_id=self.node, host_name="registry-facade", status="UP", properties=marks, health_check=BRIDGE_LEASE
         )

@@ -55,7 +55,9 @@ def open_store(
 def upstream_store(
     registries: Sequence[UpstreamUrl], local: Store, clock: Clock, policy: Policy, behind: Behind
 ) -> UpstreamStore:
-    backends = [_backend(registry, policy, clock, behind.cluster) for registry in registries]
+    # Only what is written as a copy names its bridge: that is how copies are told from what is kept there, packed.
+    cluster = behind.cluster if behind.publish else ""
+    backends = [_backend(registry, policy, clock, cluster) for registry in registries]
     pictures = mirrors(clock, *backends, is_strict=behind.is_strict)
     publisher = _publisher(pictures, policy, clock, behind.cluster) if behind.publish else None
     return UpstreamStore(local, pictures, publisher)

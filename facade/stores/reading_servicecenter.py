@@ -34,7 +34,7 @@ from facade.servicecenter.answers import Found, decode_instance
 from facade.servicecenter.client import ANY_VERSION, REGISTER_BYTES, ServiceCenterClient, ServiceList
 from facade.servicecenter.mapping import OWN_NAME, to_instance, to_key, to_service
 from facade.servicecenter.records import FindService, MicroService, MicroServiceInstance, MicroServiceKey
-from facade.stores.marks import ORIGIN, OURS
+from facade.stores.marks import CLUSTER, ORIGIN, OURS
 from facade.stores.packed_in_servicecenter import is_packed, is_truncated, marks, pack, unpack
 
 _SCHEMAS_A_READING = 8
@@ -58,6 +58,8 @@ class Reading:
         self.changed: set[RecordKey] = set()
         """Since the last reading that came to an end."""
         self.truncated: set[RecordKey] = set()
+        self.clusters: dict[InstanceKey, str] = {}
+        """Which bridge has written an instance as a copy, as its marks say; "" for none."""
         self._client = client
         self._tenant = tenant
         self._policy = policy
@@ -277,6 +279,7 @@ class Reading:
             self._leave_out(f"instance {document.service_id}/{document.instance_id}", error)
             return None
         self._note_truncated(record.key, document)
+        self.clusters[record.key] = document.properties.get(CLUSTER, "") if is_packed(document) else ""
         holders = self._holders.setdefault(record.key, {})
         holders.pop(name, None)
         holders[name] = record
@@ -299,6 +302,7 @@ class Reading:
                 self._put_or_drop(key, _latest(holders))
                 if not holders:
                     del self._holders[key]
+                    self.clusters.pop(key, None)
 
     def _to_instance(self, document: MicroServiceInstance, lookup: Callable[[RecordKey], Record | None]) -> Instance:
         service = to_key(self.services[document.service_id], self._tenant)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 from facade.clock import Clock
 from facade.errors import StoreUnavailable, UpstreamRefused
-from facade.registry.model import InstanceKey, Record, RecordKey, SchemaId, ServiceId, ServiceName, Tenant
+from facade.registry.model import Instance, InstanceKey, Record, RecordKey, SchemaId, ServiceId, ServiceName, Tenant
 from facade.registry.rules import Policy
 from facade.servicecenter.client import ReadingRefused, ServiceCenterClient, check_tenant
 from facade.servicecenter.wire import Code
@@ -53,6 +53,10 @@ class Tenants:
     @property
     def truncated(self) -> int:
         return sum(len(reading.truncated) for reading in self._readings.values())
+
+    def cluster_of(self, record: Instance) -> str:
+        reading = self._readings.get(record.key.space.tenant)
+        return reading.clusters.get(record.key, "") if reading is not None else ""
 
     def expect(self, keys: Iterable[RecordKey]) -> None:
         """What we hold from before: where that is of too many tenants, those with the most of it are read."""

@@ -40,7 +40,8 @@ from facade.registry.rules import Policy, is_same_but_for_time
 from facade.stores.backend import Seen
 from facade.stores.eureka_nodes import FindFacades, Nodes, facades_among
 from facade.stores.leases_in_eureka import PackedLeases
-from facade.stores.packed_in_eureka import on_wire, pack, seal, spoils_xml
+from facade.stores.marks import CLUSTER
+from facade.stores.packed_in_eureka import is_packed, on_wire, pack, seal, spoils_xml
 from facade.stores.picture_of_eureka import Address, Picture, address_of, record_of
 from facade.stores.settling_in_eureka import settle
 
@@ -87,6 +88,10 @@ class EurekaBackend:
         self._accepted_hash = ""
         self._missed: set[tuple[str, InstanceKey]] = set()
         self._has_told_of_strangers = False
+
+    def cluster_of(self, record: Instance) -> str:
+        info = self._picture.infos.get(address_of(record))
+        return info.metadata.get(CLUSTER, "") if info is not None and is_packed(info) else ""
 
     def takes(self, key: RecordKey) -> bool:
         """Eureka's own of the one name space that it has, and any of ServiceCenter's."""

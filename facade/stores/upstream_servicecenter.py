@@ -79,6 +79,9 @@ class ServiceCenterBackend:
         """Instances that it holds only in part, for they are too large for it."""
         return self._tenants.truncated
 
+    def cluster_of(self, record: Instance) -> str:
+        return self._tenants.cluster_of(record)
+
     def takes(self, key: RecordKey) -> bool:
         return isinstance(key, InstanceKey | ServiceId | SchemaId)
 

@@ -32,6 +32,8 @@ class Behind:
         """Writes wait for it."""
         self.changed: set[RecordKey] | None = None
         """What readings tell of changed keys; None: compare all."""
+        self.kept: set[RecordKey] = set()
+        """What others keep there, packed: no copies of a bridge."""
         self.room = 10_000
         """Longest metadata that it takes, in characters."""
 
@@ -45,6 +47,9 @@ class Behind:
         self.calls.append(name)
         if self.trouble:
             raise StoreUnavailable(self.trouble)
+
+    def cluster_of(self, record: Instance) -> str:
+        return "" if record.key in self.kept else "one"
 
     def takes(self, key: RecordKey) -> bool:
         return isinstance(key, InstanceKey | ServiceId | SchemaId)

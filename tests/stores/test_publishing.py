@@ -31,6 +31,7 @@ from facade.registry.rules import Policy
 from facade.server import application, policy_of
 from facade.servicecenter.client import ServiceCenterClient
 from facade.stores import publishing
+from facade.stores.contact import CALLS_AT_ONCE
 from facade.stores.copying import COMPARISONS_A_TURN, KEPT_UNSEEN_S, REFUSED_AGAIN_AFTER_S, SENT_AGAIN_AFTER_S
 from facade.stores.members import Members
 from facade.stores.memory import MemoryStore
@@ -338,7 +339,7 @@ async def test_many_are_written_side_by_side(bridge: Bridge) -> None:
     await bridge.go()
 
     assert len(bridge.servicecenter.records) == 60
-    assert bridge.servicecenter.most_at_once == 16
+    assert bridge.servicecenter.most_at_once == CALLS_AT_ONCE
 
 
 async def test_renewals_go_in_batches(bridge: Bridge) -> None:
@@ -598,3 +599,13 @@ async def test_a_fault_does_not_end_the_meetings(bridge: Bridge, monkeypatch: py
     assert has_met_again.is_set()
     waiting.cancel()
     meeting.cancel()
+
+
+async def test_what_another_facade_keeps_there_is_no_copy(bridge: Bridge) -> None:
+    """Over that registry alone it has nowhere else to be; without an original here it must stay all the same."""
+    bridge.servicecenter.kept.add(born_in_eureka("e1").key)
+    fill(bridge.servicecenter, born_in_eureka("e1"))
+    for _ in range(3):
+        await bridge.go()
+
+    assert set(bridge.servicecenter.records) == {born_in_eureka("e1").key}
