@@ -26,7 +26,7 @@ from loadtests.behind_servers import EUREKA
 from loadtests.registrations import DIRTY_MS, LONG_S, Post, each, eureka_instance, servicecenter_instance
 
 RENEWS_EVERY_S = 30
-RENEWERS = 8
+RENEWERS = 32
 FINDS_A_SECOND = 20
 LISTS_EVERY_S = 2.0
 ANSWER_WITHIN_S = 30.0

@@ -129,7 +129,7 @@ def delays(behind: Upstream, url: str, tries: int, *, at_once: int) -> Iterator[
     known = [("behind-known", f"known-{number:04d}-x") for number in range(tries)]
     native(behind.url).register("behind-known", "first-x")
     _until(lambda: foreign(url).shows("behind-known", "first-x"))
-    own = [("behind-known", f"own-{number:04d}-x") for number in range(tries)]
+    own = [("behind-known", f"self-{number:04d}-x") for number in range(tries)]
     own_readers = _appear(native, native, behind.url, behind.url, own, at_once)
     yield Delays("registered there, known service → its own readers", own_readers, tries)
     appeared = _appear(native, foreign, behind.url, url, known, at_once)

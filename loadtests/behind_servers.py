@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -157,5 +158,7 @@ def _eureka_jar() -> Path:
     newest = max(path.stat().st_mtime for path in sources.rglob("*") if path.is_file())
     if not jar.is_file() or jar.stat().st_mtime < newest:
         out.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["mvn", "-B", "-q", f"-Dpeers.out={out}", "package"], cwd=sources, check=True)
+        with tempfile.TemporaryDirectory(dir=out) as building:  # one that is broken off leaves a jar that does not run
+            subprocess.run(["mvn", "-B", "-q", f"-Dpeers.out={building}", "package"], cwd=sources, check=True)
+            Path(building, "eureka.jar").replace(jar)
     return jar
