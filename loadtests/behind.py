@@ -82,7 +82,7 @@ def _scene(
 ) -> Iterator[Scene]:
     port, home = next(run.ports), run.folder()
     population = Population(run.asked.instances, per_service, is_long)
-    peer = f"http://127.0.0.1:{port}" if is_peer else ""
+    peer = f"http://localhost:{port}" if is_peer else ""  # under its own host name it would take us for itself
     with (
         upstream(kind, run.ports, run.folder() / "behind", variant=variant, peer=peer) as behind,
         ours("ours", port, home, "--store", behind.store) as server,
