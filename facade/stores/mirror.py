@@ -14,7 +14,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from itertools import chain
-from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -22,13 +21,15 @@ from facade.clock import Clock
 from facade.errors import MalformedDocument, OwnStoreUnavailable, StoreUnavailable, UpstreamRefused
 from facade.registry import rules
 from facade.registry.model import Cause, Instance, InstanceKey, Microservice, Record, RecordKey
-from facade.registry.store import Put, Remove, Write
+from facade.registry.store import Put, Remove, StoreHealth, Write
 from facade.registry.turns import Turns
 from facade.stores.backend import Backend, Seen
 from facade.stores.contact import Contact, at_once, in_turns
 from facade.stores.outward import Outward, key_of
 
 READ_EVERY_S = 1.0
+READ_AT_MOST_EVERY_S = 0.1
+"""A registry in which much happens hints all the time."""
 RENEW_EVERY_S = 1.5
 WATCH_AGAIN_AFTER_S = 10.0
 FIRST_READING_WITHIN_S = 10.0
@@ -51,20 +52,6 @@ DOUBTED_AFTER_RETURN_S = 10.0
 log = logging.getLogger(__name__)
 
 Apply = Callable[[Sequence[Write]], Awaitable[object]]
-
-
-class State(NamedTuple):
-    """How one mirror does, for probes and people."""
-
-    title: str
-    is_reached: bool
-    waiting: int
-    """Writes that wait for its return."""
-    parked: int
-    """Instances that it does not take: only we list them."""
-    doubted: int
-    """Records that are gone there all at once, and shown all the same."""
-    text: str
 
 
 class Mirror:
@@ -133,15 +120,13 @@ class Mirror:
         """Something may have changed there: read now."""
         self._hint.set()
 
-    def state(self) -> State:
-        doubted, waiting = len(self._doubted), len(self.outward.outbox)
-        return State(
-            title=self.backend.title,
-            is_reached=not self.contact.is_lost,
-            waiting=waiting,
-            parked=len(self.outward.parked),
-            doubted=doubted,
+    def health(self) -> StoreHealth:
+        return StoreHealth(
+            is_writable=not self.contact.is_lost,
             text=self._text(),
+            waiting=len(self.outward.outbox),
+            parked=len(self.outward.parked),
+            doubted=len(self._doubted),
         )
 
     @property
@@ -191,6 +176,7 @@ class Mirror:
                 pass
             self._hint.clear()
             await self.refresh()
+            await asyncio.sleep(READ_AT_MOST_EVERY_S)
 
     async def _renew_forever(self) -> None:
         while True:
@@ -280,7 +266,7 @@ class Mirror:
             elif not await self._is_known_so(here, there):
                 writes.append(Put(_with_our_times(there, here), Cause.AMENDED))
         writes += [Put(record) for record in self.backend.rebuilt() if self._is_missing_here(record)]
-        return writes + [Remove(key, Cause.GONE) for key in await self._believed(gone, seen)]
+        return writes + [Remove(key, Cause.GONE) for key in await self._believed(gone)]
 
     def _was_parked(self, here: Record) -> bool:
         """Whether it never was there, because it does not fit: known again by the first reading after a start."""
@@ -339,7 +325,7 @@ class Mirror:
     def _is_missing_here(self, record: Record) -> bool:
         return record.key not in self._held and not self.outward.was_ended(record.key)
 
-    async def _believed(self, gone: list[RecordKey], seen: Seen) -> list[RecordKey]:
+    async def _believed(self, gone: list[RecordKey]) -> list[RecordKey]:
         """Those of the gone that are taken for gone."""
         if self._doubted_since_s is not None:
             return self._still_doubting(gone, self._doubted_since_s)

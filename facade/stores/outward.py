@@ -124,8 +124,7 @@ class Outward:
                 await self._send(Waiting(write, before))
         except (StoreUnavailable, TimeoutError) as error:
             # It may be this write alone that it cannot stand: whether it answers at all, the next reading finds out.
-            reason = str(error) or f"none within {WRITE_WITHIN_S:g} s"
-            log.warning("a write got no answer record=%s reason=%s", told(key), reason)
+            log.debug("a write got no answer record=%s reason=%r", told(key), error)
             self._queue(write, before)
             self._look()
 
@@ -141,8 +140,8 @@ class Outward:
     async def _send(self, waiting: Waiting) -> None:
         write, held = waiting
         if not isinstance(write, Put):
-            if held is not None and held.key not in self.parked:
-                await self._backend.remove(held)
+            if held is not None:
+                await self._remove(held)
             self.parked.pop(write.key, None)
             return
         record = write.record
@@ -155,6 +154,14 @@ class Outward:
             self._park(record.key, str(error))
         else:
             self.parked.pop(record.key, None)
+
+    async def _remove(self, held: Record) -> None:
+        """Also what is parked: it may have arrived there without our having been told."""
+        try:
+            await self._backend.remove(held)
+        except UpstreamRefused:
+            if held.key not in self.parked:
+                raise
 
     def _park(self, key: InstanceKey, reason: str) -> None:
         if key not in self.parked:
@@ -196,9 +203,12 @@ class Outward:
             return False
         return True
 
-    def take_back(self, key: RecordKey) -> None:
-        """A write that waits is not to be: it failed here."""
-        self.outbox.pop(key, None)
+    def take_back(self, key: RecordKey, earlier: Waiting | None) -> None:
+        """A write that waits is not to be, for it failed here; `earlier` is what waited before it, and still does."""
+        if earlier is not None:
+            self.outbox[key] = earlier
+        else:
+            self.outbox.pop(key, None)
 
     # Renewals
 
@@ -253,6 +263,7 @@ class Outward:
         """Renew who is alive here, send what waits, and register again who was unknown. Raises StoreUnavailable."""
         alive = [one for one in self._held.values() if isinstance(one, Instance) and self.is_alive(one.key)]
         unknown = await self._renew([one for one in alive if self._is_there(one.key)])
+        self.parked = {key: parked._replace(again_s=0.0) for key, parked in self.parked.items()}
         await self.send_waiting()
         await self.push(unknown)
 
@@ -285,10 +296,8 @@ class Outward:
                 await self._send(waiting)
             except UpstreamRefused as error:
                 log.error("a write that waited is not taken there record=%s reason=%s", told(key), error)
-            except StoreUnavailable as error:
-                failed[key] = str(error)
-                if len(failed) > rules.FEW:
-                    raise
+            except Exception as error:
+                _note_failure(failed, key, error)
                 return
         self._drop_waiting(key, waiting)
 
@@ -306,7 +315,11 @@ class Outward:
             del self.outbox[key]
 
     async def push(self, instances: Iterable[Instance]) -> None:
-        """Register again what is held here, with what it needs there. Raises StoreUnavailable."""
+        """Register again what is held here, with what it needs there. A few that fail are parked for a while.
+
+        Raises StoreUnavailable when many fail.
+        """
+        failed: dict[RecordKey, str] = {}
         pushed = list(instances)
         services = {ServiceId(one.key.space.tenant, one.key.group) for one in pushed if _has_service(one)}
         needed = [self._held[key] for key in services if key in self._held and self._backend.takes(key)]
@@ -316,7 +329,16 @@ class Outward:
             else []
         )
         for records in (needed, schemas, pushed):
-            await at_once(self._push_one(record.key) for record in records)
+            await at_once(self._push_or_note(record.key, failed) for record in records)
+        for key, reason in failed.items():
+            if isinstance(key, InstanceKey) and key in self._held:
+                self._park(key, reason)
+
+    async def _push_or_note(self, key: RecordKey, failed: dict[RecordKey, str]) -> None:
+        try:
+            await self._push_one(key)
+        except Exception as error:
+            _note_failure(failed, key, error)
 
     async def _push_one(self, key: RecordKey) -> None:
         async with self._turns.of(key):
@@ -343,7 +365,7 @@ class Outward:
     async def _offer(self, key: RecordKey) -> None:
         try:
             await self._push_one(key)
-        except StoreUnavailable as error:  # whether it answers at all, the readings find out
+        except Exception as error:  # whether it answers at all, the readings find out
             self.parked[key] = Parked(str(error), self._clock.monotonic_s() + PARKED_FOR_S)
 
     # What readings need to know
@@ -403,6 +425,15 @@ def told(key: RecordKey) -> str:
 
 def key_of(write: Write) -> RecordKey:
     return write.record.key if isinstance(write, Put) else write.key
+
+
+def _note_failure(failed: dict[RecordKey, str], key: RecordKey, error: Exception) -> None:
+    """One record that cannot be written keeps no other waiting. Raises the error when it is more than a few."""
+    failed[key] = str(error) or repr(error)
+    if not isinstance(error, StoreUnavailable):
+        log.error("a fault of ours record=%s", told(key), exc_info=error)
+    elif len(failed) > rules.FEW:
+        raise error
 
 
 def _is_foreign(instance: Instance, backend: Backend) -> bool:

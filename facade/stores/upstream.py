@@ -8,19 +8,16 @@ picture: it outlives a restart while the registry is away, and it keeps what tha
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 
-from facade.errors import StoreUnavailable
+from facade.errors import FacadeError, StoreUnavailable
 from facade.registry.model import Instance, InstanceKey, Origin, Record, RecordKey, Revision, ServiceId
 from facade.registry.store import Commit, Follower, Put, Snapshot, Store, StoreHealth, Write
 from facade.registry.turns import Turns
 from facade.stores.mirror import Mirror
 from facade.stores.outward import key_of
 from facade.stores.publishing import Publisher
-
-log = logging.getLogger(__name__)
 
 
 class UpstreamStore:
@@ -55,23 +52,27 @@ class UpstreamStore:
         async with AsyncExitStack() as written:
             for key in keys:
                 await written.enter_async_context(self._turns.of(key))
-            before: dict[RecordKey, Record | None] = {key: self._held.get(key) for key in keys}
-            for write in writes:
-                key = key_of(write)
-                mirror = self._mirror_of(key)
-                if mirror is not None:
-                    written.enter_context(mirror.outward.writing(key))
-                    await mirror.outward.write(write, before[key])
-                before[key] = write.record if isinstance(write, Put) else None
+            queued = [(mirror.outward, key, mirror.outward.outbox.get(key)) for mirror in self.mirrors for key in keys]
             try:
+                await self._carry(writes, written)
                 revision = await self._local.write(writes)
-            except StoreUnavailable:
-                for mirror in self.mirrors:
-                    for key in keys:
-                        mirror.outward.take_back(key)
+            except FacadeError:
+                for outward, key, earlier in queued:
+                    outward.take_back(key, earlier)
                 raise
         self._tell_instances_of([key for key in keys if isinstance(key, ServiceId) and self._mirror_of(key) is None])
         return revision
+
+    async def _carry(self, writes: Sequence[Write], written: AsyncExitStack) -> None:
+        """To the registries that they belong to; no reading judges them until `written` is left."""
+        before: dict[RecordKey, Record | None] = {}
+        for write in writes:
+            key = key_of(write)
+            mirror = self._mirror_of(key)
+            if mirror is not None:
+                written.enter_context(mirror.outward.writing(key))
+                await mirror.outward.write(write, before[key] if key in before else self._held.get(key))
+            before[key] = write.record if isinstance(write, Put) else None
 
     def _tell_instances_of(self, services: Collection[ServiceId]) -> None:
         """Where a service has no place of its own, its instances carry it: each is written once more."""
@@ -117,12 +118,12 @@ class UpstreamStore:
 
     def health(self) -> StoreHealth:
         own = self._local.health()
-        states = [mirror.state() for mirror in self.mirrors]
+        states = [mirror.health() for mirror in self.mirrors]
         told = [state.text for state in states]
         told += [self._publisher.text] if self._publisher is not None else []
         told += [] if own.is_writable else [own.text]
         return StoreHealth(
-            is_writable=own.is_writable and all(state.is_reached for state in states),
+            is_writable=own.is_writable and all(state.is_writable for state in states),
             text=" ".join(told),
             waiting=sum(state.waiting for state in states),
             parked=sum(state.parked for state in states),

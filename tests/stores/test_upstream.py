@@ -695,3 +695,61 @@ async def test_what_will_never_be_taken_is_refused_at_once_even_while_nobody_ans
 
     assert kept.shown == {"i2"}
     assert (kept.store.health().waiting, kept.store.health().parked) == (0, 1)
+
+
+async def test_a_write_that_fails_here_does_not_take_an_earlier_one_along(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first was acknowledged, and waits."""
+
+    async def full(_: object) -> int:
+        raise StoreFull("no room")
+
+    kept.behind.fail()
+    await kept.store.write([Put(instance("i1", host="first.example"))])
+    with monkeypatch.context() as broken:
+        broken.setattr(kept.local, "write", full)
+        with pytest.raises(StoreFull):
+            await kept.store.write([Put(instance("i1", host="second.example"))])
+    kept.behind.mend()
+    await kept.read()
+
+    assert kept.behind.records == {instance("i1").key: instance("i1", host="first.example")}
+
+
+async def test_of_writes_in_one_call_none_takes_effect_later_when_one_is_refused(kept: Kept) -> None:
+    kept.behind.room = 100
+    kept.behind.fail()
+    await kept.read()
+    refused = instance("i2", key=InstanceKey(Origin.SERVICECENTER, Space(), "s1", "i2"), metadata={"k": "v" * 200})
+    with pytest.raises(UpstreamRefused):
+        await kept.store.write([Put(instance("i1")), Put(refused)])
+    kept.behind.mend()
+    await kept.read()
+
+    assert kept.behind.records == {}
+
+
+async def test_a_parked_instance_that_arrived_there_after_all_is_ended_there(kept: Kept) -> None:
+    kept.behind.room = 100
+    large = instance("large", metadata={"k": "v" * 200})
+    await kept.store.write([Put(large)])
+    fill(kept.behind, large)
+    await kept.store.write([Remove(large.key)])
+
+    assert kept.behind.records == {}
+
+
+async def test_one_record_that_cannot_be_registered_again_keeps_no_other_waiting(kept: Kept) -> None:
+    await kept.store.write([Put(record) for record in several(10)])
+    kept.behind.fail()
+    await kept.read()
+    kept.behind.records.clear()
+    kept.behind.unbearable.add(instance("i3").key)
+    kept.behind.mend()
+    await kept.store.renew({one.key: 90_000 for one in several(10)})
+    await kept.read()
+
+    assert kept.store.health().is_writable
+    assert len(kept.behind.records) == 9
+    assert len(kept.shown) == 10
