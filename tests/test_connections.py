@@ -3,47 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
 import pytest
 
 from facade.connections import Connections
+from tests.sockets import CHUNKED, OK, Answer, Server, says
 
 pytestmark = pytest.mark.anyio
-
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-Answer = Callable[[asyncio.StreamWriter, int], Awaitable[None]]
-"""Writes the answer to the request of this number on its connection, from 1 on."""
-
-
-class Server:
-    def __init__(self, answer: Answer) -> None:
-        self.connections = 0
-        self.requests: list[bytes] = []
-        self._answer = answer
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        number = 0
-        try:
-            while not writer.is_closing():
-                self.requests.append(await _request(reader))
-                number += 1
-                await self._answer(writer, number)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-
-async def _request(reader: asyncio.StreamReader) -> bytes:
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-    return head + (await reader.readexactly(int(length[0].split(b":")[1])) if length else b"")
 
 
 @asynccontextmanager
@@ -56,19 +25,8 @@ async def _asked(answer: Answer, keep_idle_s: float = 60) -> AsyncIterator[tuple
         yield server, client
 
 
-def _says(*parts: bytes, then_close: bool = False) -> Answer:
-    async def answer(writer: asyncio.StreamWriter, _number: int) -> None:
-        for part in parts:
-            writer.write(part)
-            await writer.drain()
-        if then_close:
-            writer.close()
-
-    return answer
-
-
 async def test_one_connection_serves_one_call_after_the_other() -> None:
-    async with _asked(_says(OK)) as (server, client):
+    async with _asked(says(OK)) as (server, client):
         answers = [await client.post("/a?b=c", content=b"body") for _ in range(3)]
 
         assert [one.text for one in answers] == ["ok"] * 3
@@ -78,14 +36,14 @@ async def test_one_connection_serves_one_call_after_the_other() -> None:
 
 
 async def test_calls_at_once_have_a_connection_each() -> None:
-    async with _asked(_says(OK)) as (server, client):
+    async with _asked(says(OK)) as (server, client):
         await asyncio.gather(*(client.get("/") for _ in range(5)))
 
         assert server.connections == 5
 
 
 async def test_one_that_was_idle_for_long_is_not_used() -> None:
-    async with _asked(_says(OK), keep_idle_s=0) as (server, client):
+    async with _asked(says(OK), keep_idle_s=0) as (server, client):
         await client.get("/")
         await client.get("/")
 
@@ -104,26 +62,26 @@ async def test_one_that_was_idle_for_long_is_not_used() -> None:
     ],
 )
 async def test_an_answer_comes_in_many_ways(parts: list[bytes]) -> None:
-    async with _asked(_says(*parts)) as (server, client):
+    async with _asked(says(*parts)) as (server, client):
         assert [(await client.get("/")).text for _ in range(2)] == ["ok", "ok"]
         assert server.connections == 1
 
 
 async def test_an_answer_may_end_with_its_connection() -> None:
-    async with _asked(_says(b"HTTP/1.1 200 OK\r\n\r\nok", then_close=True)) as (server, client):
+    async with _asked(says(b"HTTP/1.1 200 OK\r\n\r\nok", then_close=True)) as (server, client):
         assert [(await client.get("/")).text for _ in range(2)] == ["ok", "ok"]
         assert server.connections == 2
 
 
 async def test_a_server_that_says_close_is_not_asked_again_there() -> None:
     answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
-    async with _asked(_says(answer)) as (server, client):
+    async with _asked(says(answer)) as (server, client):
         assert [(await client.get("/")).text for _ in range(2)] == ["ok", "ok"]
         assert server.connections == 2
 
 
 async def test_nothing_of_one_answer_is_taken_for_the_next() -> None:
-    async with _asked(_says(OK + OK)) as (server, client):
+    async with _asked(says(OK + OK)) as (server, client):
         await client.get("/")
         await client.get("/")
 
@@ -154,14 +112,14 @@ async def test_a_connection_closed_while_idle_costs_no_call() -> None:
     ],
 )
 async def test_what_is_no_whole_answer_is_an_error(parts: list[bytes]) -> None:
-    async with _asked(_says(*parts, then_close=True)) as (_server, client):
+    async with _asked(says(*parts, then_close=True)) as (_server, client):
         with pytest.raises(httpx.TransportError):
             await client.get("/")
 
 
 async def test_who_leaves_a_body_unread_ends_the_connection() -> None:
     endless = b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n" + bytes(1 << 20)
-    async with _asked(_says(endless)) as (server, client):
+    async with _asked(says(endless)) as (server, client):
         for _ in range(2):
             async with client.stream("GET", "/") as response:
                 assert response.status_code == 200
