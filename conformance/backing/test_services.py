@@ -106,7 +106,7 @@ def test_a_lost_store_of_ours_is_rebuilt_from_the_marks(
 
     new = ServiceCenter(start_node(*(one.store for one in setup.upstreams.values())).url)
 
-    soon(lambda: assert_ok(new.get(f"microservices/{service_id}")))  # a Eureka answers from what it cached a while ago
+    soon(lambda: new.service(service_id))  # a Eureka answers from what it cached a while ago
     assert facts_of(new, service_id) == expected
     assert tags_of(new, service_id) == TAGS
     assert new.find(APP, name, env="").status == 200
