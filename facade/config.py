@@ -188,6 +188,10 @@ class Settings:
         Knob("yes/no", "list Eureka's applications in every app that asked for them", "ours: one entry for each"),
     ] = False
 
+    lane: Annotated[
+        bool,
+        Knob("yes/no", "answer renewals and polls by the short way; the answers are the same without", "ours"),
+    ] = True
     connections: Annotated[
         int,
         Knob("connections", "open at once", "ours; keep below the limit of open files", least=1),

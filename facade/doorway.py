@@ -7,6 +7,9 @@ Rules: whatever a peer does, a connection costs bounded memory and ends. Time is
       as a request goes on, and one sweep a second finds those who are past theirs. A peer who is refused is still
       listened to for a moment, unread: closing at once would reset the connection and could lose the answer.
 
+The lane: a request that has no body and whose answer only has to be looked up is answered here, at once; a head that
+      was read before is not parsed again. Whatever is in doubt goes the long way.
+
 Start reading at `Doorway.data_received`. A class made by `doorway` serves one event loop, on any number of ports.
 """
 
@@ -14,6 +17,7 @@ import asyncio
 import logging
 import re
 from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
@@ -23,14 +27,18 @@ from typing import Any, ClassVar, cast
 from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn import __version__ as uvicorn_version
 from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from facade.errors import StartRefused
+from facade.rendered import Lane, Question
 
 SWEEP_S = 1.0
 LINGER_S = 2.0
 LINGER_BYTES = 1 << 20
 PIPELINED = 100  # requests of one connection that may wait for their turn; each costs a cycle of a few kilobytes
+KNOWN_HEADS = 32_768
+KNOWN_HEAD_BYTES = 1_024
+SMALL = 16 * 1024  # bytes: a body is copied behind its head up to here
 
 # Java's HttpClient offers h2c with its first request. The parser stops at such an offer and the body is lost, so
 # offers other than websocket are taken out of the head; a server may ignore them (RFC 9110, 7.8).
@@ -45,9 +53,10 @@ INTERNALS = {
         *("handle_websocket_upgrade", "_get_upgrade", "_should_upgrade"),
         *("_start_asgi_task", "_unset_keepalive_if_required"),
         *("loop", "parser", "transport", "flow", "client", "scope", "headers", "cycle", "pipeline"),
+        *("expect_100_continue", "server_state"),
     ),
     RequestResponseCycle: (
-        *("transport", "message_event", "keep_alive"),
+        *("transport", "message_event", "keep_alive", "scope"),
         *("disconnected", "response_started", "response_complete"),
     ),
 }
@@ -69,13 +78,13 @@ class Limits:
     connections_per_address: int = 1_000
 
 
-def doorway(limits: Limits) -> type[HttpToolsProtocol]:
+def doorway(limits: Limits, lane: Lane | None = None) -> type[HttpToolsProtocol]:
     """The class for `uvicorn.Config(http=...)`. Raises StartRefused where uvicorn is not as we know it."""
     if missing := missing_internals():
         raise StartRefused(
             f"uvicorn {uvicorn_version} lacks {', '.join(missing)}: refusing to serve without limits on requests"
         )
-    return type("Doorway", (Doorway,), {"limits": limits, "hall": Hall(limits)})
+    return type("Doorway", (Doorway,), {"limits": limits, "hall": Hall(limits), "lane": lane, "known": {}})
 
 
 def missing_internals() -> list[str]:
@@ -99,6 +108,8 @@ class Hall:
         self.refusals: Counter[tuple[int, str]] = Counter()
         self.last_refused: dict[tuple[int, str], str] = {}  # the address, for each kind of refusal
         self.sweeper: asyncio.TimerHandle | None = None
+        self.dated_from: list[tuple[bytes, bytes]] = []
+        self.dated = b""
 
     def enter(self, peer: "Doorway") -> str | None:
         """Count a connection in; the answer says what there is too much of, if anything."""
@@ -128,6 +139,12 @@ class Hall:
         self.refusals[status, reason] += 1
         self.last_refused[status, reason] = peer.address
 
+    def date(self, default_fields: list[tuple[bytes, bytes]]) -> bytes:
+        """The header fields that uvicorn puts before all others; it makes a new list of them each second."""
+        if default_fields is not self.dated_from:
+            self.dated_from, self.dated = default_fields, _lines(default_fields)
+        return self.dated
+
     def sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         self.sweeper = loop.call_later(SWEEP_S, self.sweep, loop)  # first, so that no error below can end the sweeps
         now = loop.time()
@@ -148,12 +165,16 @@ class Doorway(HttpToolsProtocol):
 
     limits: ClassVar[Limits]
     hall: ClassVar[Hall]
+    lane: ClassVar[Lane | None]
+    known: ClassVar[dict[bytes, Question]]
+    """Heads that the parser has read, and what they ask: the same bytes ask the same, so they are not parsed again."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
         self.address = self.client[0] if self.client else "local socket"
         self.held = b""  # the beginning of a head whose end has not come
         self.in_head = True
+        self.head = b""  # the one that the parser is reading
         self.is_idle = False  # the next byte begins a request; not so at first: that one is awaited since now
         self.is_head_whole = False
         self.is_chunked = False
@@ -213,12 +234,19 @@ class Doorway(HttpToolsProtocol):
             self.held = data[at:]
             return len(data)
         head = data[at:end]
+        question = self.known.get(head)
+        if question is not None and not self.is_answering() and self.answer_at_once(question):
+            self.is_idle = True
+            self.deadline = self.loop.time() + self.limits.idle_s
+            return end + 4
+        self.head = head
         if head.count(b"\r\n") > self.limits.fields:
             raise RefusedError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too many header fields")
         if b"upgrade" in head.lower():
             head = FOREIGN_UPGRADE.sub(b"", head)
         self.is_head_whole = True
         self.parser.feed_data(head + b"\r\n\r\n")
+        self.head = b""
         return end + 4
 
     def take_body(self, data: bytes, at: int) -> int:
@@ -303,8 +331,45 @@ class Doorway(HttpToolsProtocol):
         return upgrade and upgrade.strip()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        question = self.question_of(cycle)
+        if question is not None and self.answer_at_once(question):
+            cycle.response_started = cycle.response_complete = True
+            self.remember(self.head, question)
+            return
         cycle.transport = SpeltTransport(cycle.transport)
         super()._start_asgi_task(cycle, app)
+
+    # The lane
+
+    def question_of(self, cycle: RequestResponseCycle) -> Question | None:
+        """What the head that was just read asks, if it is for the lane: no body, and nothing to settle before."""
+        if self.lane is None or not self.head or self.bytes_left or self.is_chunked or self.url.endswith(b"?"):
+            return None
+        if not cycle.keep_alive or self.expect_100_continue or self.parser.should_upgrade():
+            return None
+        return self.lane.question(cast(dict[str, Any], cycle.scope))
+
+    def remember(self, head: bytes, question: Question) -> None:
+        if len(head) <= KNOWN_HEAD_BYTES:
+            if len(self.known) >= KNOWN_HEADS:
+                del self.known[next(iter(self.known))]
+            self.known[head] = question
+
+    def answer_at_once(self, question: Question) -> bool:
+        """False: the lane is closed, the peer is slow to take what it was sent, or the answer has to wait."""
+        if self.lane is None or not self.lane.is_open or self.flow.write_paused:
+            return False
+        reply = question()
+        if reply is None:
+            return False
+        start, fields = _head_of(reply.status, reply.fields)
+        head = b"".join((start, self.hall.date(self.server_state.default_headers), fields))
+        self.server_state.total_requests += 1
+        if len(reply.body) < SMALL:
+            self.transport.write(head + reply.body)
+        else:
+            self.transport.writelines((head, reply.body))  # a megabyte is not copied
+        return True
 
     # Patience, and its end
 
@@ -370,6 +435,16 @@ def refusal(status: int, reason: str) -> bytes:
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
         f"Content-Length: {len(reason)}\r\nConnection: close\r\n\r\n{reason}"
     ).encode("ascii")
+
+
+@lru_cache(maxsize=4_096)
+def _head_of(status: int, fields: tuple[tuple[bytes, bytes], ...]) -> tuple[bytes, bytes]:
+    """What stands before the date, and what after it: as uvicorn and SpeltTransport write it."""
+    return STATUS_LINE[status], _lines(fields) + b"\r\n"
+
+
+def _lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"".join(spelt(name) + b": " + value + b"\r\n" for name, value in fields)
 
 
 class SpeltTransport(asyncio.Transport):

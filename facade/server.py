@@ -11,7 +11,7 @@ import logging
 import resource
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import uvicorn
@@ -24,12 +24,13 @@ from facade.config import Address, Settings
 from facade.console import announce, reachable, warn_if_open
 from facade.dashboard.routes import Dashboard
 from facade.doorway import Limits, doorway
-from facade.errors import StartRefused
+from facade.errors import FacadeError, StartRefused
 from facade.eureka.records import Hear
 from facade.eureka.routes import EurekaFront, EurekaOptions
 from facade.registry.registry import Registry
 from facade.registry.rules import Policy
 from facade.registry.store import Store
+from facade.rendered import Lane, Question
 from facade.servicecenter.routes import ServiceCenterFront, ServiceCenterOptions
 from facade.stores.opening import Behind, hear_of, open_store
 
@@ -98,8 +99,8 @@ def application(
     listening: Sequence[Address],
     stopping: asyncio.Event | None = None,
     hear: Hear | None = None,
-) -> ASGIApp:
-    """The whole product as one ASGI application, over an open registry.
+) -> tuple[ASGIApp, Lane]:
+    """The whole product as one ASGI application, over an open registry, and the short way to its commonest answers.
 
     `stopping` ends answers that have no end; `hear` is told what Eureka servers behind us say as our peers.
     """
@@ -117,7 +118,30 @@ def application(
             send = _with_age(send, age_s)
         await fronts.get(first, pages)(scope, receive, send)
 
-    return answer
+    questions = dict.fromkeys(EUREKA_PATHS, eureka.question) | dict.fromkeys(
+        SERVICECENTER_PATHS, servicecenter.question
+    )
+    return answer, _Lane(registry, questions)
+
+
+class _Lane:
+    """The fronts' ready answers, by the first segment of a path as above."""
+
+    def __init__(self, registry: Registry, questions: Mapping[str, Callable[[Scope], Question | None]]) -> None:
+        self._registry = registry
+        self._questions = questions
+
+    @property
+    def is_open(self) -> bool:
+        """Answers that may be old say so in a header, and those that nobody knows yet are refused: by `application`."""
+        return self._registry.has_data and not self._registry.data_age_s
+
+    def question(self, scope: Scope) -> Question | None:
+        ask = self._questions.get(scope["path"][1:].partition("/")[0])
+        try:
+            return ask(scope) if ask is not None else None
+        except FacadeError:
+            return None
 
 
 def _with_age(send: Send, age_s: float) -> Send:
@@ -151,10 +175,11 @@ async def _serve_registry(
 ) -> None:
     addresses = [Address(*listening.getsockname()[:2]) for listening in sockets]
     stopping = asyncio.Event()
+    app, lane = application(registry, settings, addresses, stopping, hear)
     server = _Server(
         uvicorn.Config(
-            application(registry, settings, addresses, stopping, hear),
-            http=doorway(_limits(settings)),
+            app,
+            http=doorway(_limits(settings), lane if settings.lane else None),
             ws="websockets-sansio",
             ws_per_message_deflate=False,
             ws_max_size=WEBSOCKET_FRAME_BYTES,

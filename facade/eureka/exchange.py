@@ -38,8 +38,9 @@ GZIPPED = ((b"content-encoding", b"gzip"),)
 class Ask:
     """One request, read as far as somebody asks."""
 
-    def __init__(self, scope: Scope, receive: Receive, space: Space) -> None:
+    def __init__(self, scope: Scope, receive: Receive, space: Space, segments: list[str]) -> None:
         self.space = space
+        self.segments = segments
         self._scope = scope
         self._receive = receive
 
@@ -144,11 +145,16 @@ def answer_without_handler(method: str, methods: Iterable[str]) -> Answer:
     return Answer(200 if method == "OPTIONS" else 405, headers=allow)
 
 
-async def send_answer(answer: Answer, send: Send, *, with_body: bool) -> None:
-    headers = list(answer.headers)
+def fields_of(answer: Answer) -> tuple[tuple[bytes, bytes], ...]:
+    """The header of an answer."""
+    fields = answer.headers
     if answer.status != 204:
-        headers.append((b"content-length", b"%d" % len(answer.body)))
+        fields = (*fields, (b"content-length", b"%d" % len(answer.body)))
     if answer.content_type is not None:
-        headers.append((b"content-type", answer.content_type.encode()))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        fields = (*fields, (b"content-type", answer.content_type.encode()))
+    return fields
+
+
+async def send_answer(answer: Answer, send: Send, *, with_body: bool) -> None:
+    await send({"type": "http.response.start", "status": answer.status, "headers": fields_of(answer)})
     await send({"type": "http.response.body", "body": answer.body if with_body else b""})

@@ -14,7 +14,7 @@ import resource
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from facade.errors import FacadeError, InstanceNotFound, MalformedDocument
@@ -29,15 +29,17 @@ from facade.eureka.exchange import (
     Answer,
     Ask,
     answer_without_handler,
+    fields_of,
     send_answer,
     split_path,
 )
+from facade.eureka.listing import Asked
 from facade.eureka.records import BatchItem, BatchResult, DataCenterInfo, Hear, InstanceInfo
 from facade.eureka.wire import BadQuery, Format
 from facade.registry import rules
 from facade.registry.model import Cause, Instance, InstanceKey, Origin, Space, Status
 from facade.registry.registry import Registry
-from facade.rendered import Rendered
+from facade.rendered import Question, Rendered, Reply
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +56,7 @@ class EurekaOptions:
     """Compare a renewal's lastDirtyTimestamp with the one held."""
 
 
+Read = Callable[[SpaceDocuments, Asked], Rendered | None]
 Handler = Callable[..., Awaitable[Answer]]
 Methods = dict[str, Handler]
 
@@ -71,7 +74,7 @@ class EurekaFront:
         self._began_empty = not len(registry.catalogue)
         self._instance: Methods = {"PUT": self.renew, "GET": self.instance, "DELETE": self.cancel}
         self._override: Methods = {"PUT": self.override, "DELETE": self.lift_override}
-        self._application: Methods = {"GET": self.application, "POST": self.register}
+        self._application: Methods = {"GET": self.read, "POST": self.register}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -79,7 +82,7 @@ class EurekaFront:
             return
         space, segments = split_path(scope)
         methods, names = self._resource(segments)
-        ask = Ask(scope, receive, space)
+        ask = Ask(scope, receive, space, segments)
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         if method in methods:
             try:
@@ -95,16 +98,10 @@ class EurekaFront:
         match segments:
             case ["apps", application, instance_id]:
                 return self._instance, [application.upper(), instance_id]
-            case ["apps", "delta"]:
-                return {"GET": self.delta}, []
-            case ["apps"]:
-                return {"GET": self.full}, []
+            case ["apps"] | ["apps", "delta"] | ["vips" | "svips", _]:
+                return {"GET": self.read}, []
             case ["apps", application]:
                 return self._application, [application.upper()]
-            case ["vips", vip]:
-                return {"GET": self.vip}, [vip]
-            case ["svips", vip]:
-                return {"GET": self.secure_vip}, [vip]
             case ["apps", application, instance_id, "status"]:
                 return self._override, [application.upper(), instance_id]
             case ["apps", application, instance_id, "metadata"]:
@@ -121,35 +118,61 @@ class EurekaFront:
                 return {"GET": self.status_overrides}, []
         return {}, []
 
+    def question(self, scope: Scope) -> Question | None:
+        """For the lane: how to answer an owner's renewal, or a list, by the functions that answer them below."""
+        space, segments = split_path(scope)
+        ask = Ask(scope, _no_body, space, segments)
+        match scope["method"], segments:
+            case "PUT", ["apps", application, instance_id] if not ask.is_replicated:
+                key = InstanceKey(Origin.EUREKA, space, application.upper(), instance_id)
+                dirty_ms = ask.dirty_ms
+                return lambda: _RENEWED if self._renew_own(key, dirty_ms) is OK else _UNKNOWN
+            case "GET", _ if (read := _read_of(segments)) is not None:
+                asked = ask.asked
+                return lambda: _reply(self._list(space, asked, read))
+        return None
+
     # Leases
 
     async def renew(self, ask: Ask, application: str, instance_id: str) -> Answer:
         """200 when renewed; an empty 404 makes the client register again; a peer with an older copy gets ours."""
         key = InstanceKey(Origin.EUREKA, ask.space, application, instance_id)
-        override = ask.status("overriddenstatus") or Status.UNKNOWN
-        renewal = await self._renew(key, ask.dirty_ms, override, is_replicated=ask.is_replicated)
+        if not ask.is_replicated:
+            return self._renew_own(key, ask.dirty_ms)
+        renewal = await self._renew_replicated(key, ask.dirty_ms, ask.status("overriddenstatus") or Status.UNKNOWN)
         if renewal.entity is None:
             return Answer(renewal.status)
         return Answer(renewal.status, wire.encode_single_instance(ask.format, renewal.entity), ask.format)
 
-    async def _renew(
-        self, key: InstanceKey, dirty_ms: int | None, override: Status, *, is_replicated: bool
-    ) -> BatchResult:
-        """The rules of a renewal: it counts, also when the data must be sent again.
+    def _renew_own(self, key: InstanceKey, dirty_ms: int | None) -> Answer:
+        """An owner's renewal, from memory."""
+        try:
+            _, ahead_ms = self._renew(key, dirty_ms)
+        except InstanceNotFound:
+            return NOT_FOUND
+        return NOT_FOUND if ahead_ms > 0 else OK
 
-        Source: Netflix/eureka, InstanceResource.renewLease and validateDirtyTimestamp.
+    async def _renew_replicated(self, key: InstanceKey, dirty_ms: int | None, override: Status) -> BatchResult:
+        """A renewal that a peer passes on."""
+        held, ahead_ms = self._renew(key, dirty_ms)
+        if ahead_ms > 0:
+            if override is not Status.UNKNOWN:
+                await self.registry.amend(key, lambda instance: rules.overridden(instance, override))
+            return BatchResult(404)
+        return BatchResult(409, self._info(held)) if ahead_ms < 0 else BatchResult(200)
+
+    def _renew(self, key: InstanceKey, dirty_ms: int | None) -> tuple[Instance, int]:
+        """The instance, and by how much the sender's data are ahead of it; a renewal counts also when they are.
+
+        Raises InstanceNotFound. Source: Netflix/eureka, InstanceResource.renewLease and validateDirtyTimestamp.
         """
         held = self.registry.catalogue.instance(key)
         if held is not None and held.status is Status.UNKNOWN:
-            return BatchResult(404)
+            raise InstanceNotFound(key.group, key.instance_id)
         held = self.registry.renew(key)
-        if dirty_ms is None or dirty_ms == held.dirty_ms or not self.options.sync_when_timestamp_differs:
-            return BatchResult(200)
-        if dirty_ms > held.dirty_ms:
-            if is_replicated and override is not Status.UNKNOWN:
-                await self.registry.amend(key, lambda instance: rules.overridden(instance, override))
-            return BatchResult(404)
-        return BatchResult(409, self._info(held)) if is_replicated else BatchResult(200)
+        if dirty_ms is None or not self.options.sync_when_timestamp_differs:
+            return held, 0
+        return held, dirty_ms - held.dirty_ms
 
     async def register(self, ask: Ask, application: str) -> Answer:
         """204 also for one that is known, or older than what is known."""
@@ -207,27 +230,15 @@ class EurekaFront:
 
     # Reading
 
-    async def full(self, ask: Ask) -> Answer:
-        return self._list(ask, lambda documents: documents.full(ask.asked))
+    async def read(self, ask: Ask, *_: str) -> Answer:
+        """Any list: full, delta, one application, one VIP."""
+        read = _read_of(ask.segments)
+        return self._list(ask.space, ask.asked, read) if read is not None else NOT_FOUND
 
-    async def delta(self, ask: Ask) -> Answer:
-        if self.options.disable_delta:
+    def _list(self, space: Space, asked: Asked, read: Read) -> Answer:
+        if self._is_gated() or (read is SpaceDocuments.delta and self.options.disable_delta):
             return FORBIDDEN
-        return self._list(ask, lambda documents: documents.delta(ask.asked))
-
-    async def application(self, ask: Ask, application: str) -> Answer:
-        return self._list(ask, lambda documents: documents.application(application, ask.asked))
-
-    async def vip(self, ask: Ask, vip: str) -> Answer:
-        return self._list(ask, lambda documents: documents.vip(vip, ask.asked))
-
-    async def secure_vip(self, ask: Ask, vip: str) -> Answer:
-        return self._list(ask, lambda documents: documents.vip(vip, ask.asked, is_secure=True))
-
-    def _list(self, ask: Ask, read: Callable[[SpaceDocuments], Rendered | None]) -> Answer:
-        if self._is_gated():
-            return FORBIDDEN
-        found = read(self._documents.of(ask.space))
+        found = read(self._documents.of(space), asked)
         if found is None:
             return NOT_FOUND
         return Answer(200, found.body, found.content_type, GZIPPED if found.is_gzipped else ())
@@ -310,7 +321,7 @@ class EurekaFront:
         return BatchResult(200)
 
     async def _apply_heartbeat(self, ask: Ask, key: InstanceKey, item: BatchItem) -> BatchResult:
-        return await self._renew(key, item.last_dirty_ms, item.overridden_status, is_replicated=True)
+        return await self._renew_replicated(key, item.last_dirty_ms, item.overridden_status)
 
     async def _apply_cancel(self, ask: Ask, key: InstanceKey, item: BatchItem) -> BatchResult:
         await self.registry.cancel(key)
@@ -377,6 +388,32 @@ class EurekaFront:
             last_updated_ms=self.registry.clock.now_ms(),
         )
         return wire.StatusInfo(general, replicas, own, self.registry.store_health().is_writable)
+
+
+def _read_of(segments: list[str]) -> Read | None:
+    """Which list a path names."""
+    match segments:
+        case ["apps"]:
+            return SpaceDocuments.full
+        case ["apps", "delta"]:
+            return SpaceDocuments.delta
+        case ["apps", application]:
+            name = application.upper()
+            return lambda documents, asked: documents.application(name, asked)
+        case ["vips" | "svips" as kind, vip]:
+            return lambda documents, asked: documents.vip(vip, asked, is_secure=kind == "svips")
+    return None
+
+
+def _reply(answer: Answer) -> Reply:
+    return Reply(answer.status, fields_of(answer), answer.body)
+
+
+_RENEWED, _UNKNOWN = _reply(OK), _reply(NOT_FOUND)
+
+
+async def _no_body() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
 
 
 def _may_be_echo(item: BatchItem) -> bool:

@@ -67,6 +67,16 @@ class Discovery:
 
     async def find(self, ask: Ask) -> Answer:
         """All instances of all versions. The version asked for is ignored, as the original does since 2.1."""
+        wish = self._asked(ask)
+        await self._note([wish])
+        return self._find(ask, wish)
+
+    def find_now(self, ask: Ask) -> Answer | None:
+        """The same at once; None while there is something to record first."""
+        wish = self._asked(ask)
+        return self._find(ask, wish) if self._is_recorded(wish) else None
+
+    def _asked(self, ask: Ask) -> _Wish:
         query = ask.query
         asked = MicroServiceKey(
             environment=query.get("env", ""),
@@ -75,8 +85,9 @@ class Discovery:
         )
         validation.check("FindInstancesRequest.ConsumerServiceId", ask.consumer_id, validation.ID)
         validation.check_find("FindInstancesRequest", asked)
-        wish = self._wish(ask, asked)
-        await self._note([wish])
+        return self._wish(ask, asked)
+
+    def _find(self, ask: Ask, wish: _Wish) -> Answer:
         return self._answer(ask, self._listing(ask, self._found(ask, wish), is_gzipped=ask.accepts_gzip))
 
     def _wish(self, ask: Ask, asked: MicroServiceKey) -> _Wish:
@@ -212,18 +223,30 @@ class Discovery:
         except StoreUnavailable as error:
             log.warning("dependencies not recorded names=%s reason=%s", [wish.name.name for wish in wishes], error)
 
+    def _is_recorded(self, wish: _Wish) -> bool:
+        """Whether nothing would have to be written for it."""
+        if not self._directory.is_noted(*wish):
+            return True
+        return not self._news([wish]) and self._registry.faces.to_use(wish.name) is None
+
     async def _depend(self, wishes: Sequence[_Wish]) -> None:
-        """An alias and `eureka:NAME` are noted as the name that they stand for: under that one changes are told."""
+        news = self._news(wishes)
+        if news and (consumer := wishes[0].consumer.service) is not None:
+            await self._registry.transact(ConsumerId(consumer.key), partial(self._adding, consumer.key, news))
+
+    def _news(self, wishes: Sequence[_Wish]) -> list[ServiceName]:
+        """What their one consumer does not depend on yet.
+
+        An alias and `eureka:NAME` are noted as the name that they stand for: under that one changes are told.
+        """
         if not wishes or (consumer := wishes[0].consumer.service) is None:
-            return
+            return []
         unmarked = self._registry.faces.unmarked
         providers = [
             services[0].name.unversioned if (services := self._directory.named(name)) else unmarked(name)
             for _, name in wishes
         ]
-        news = [name for name in providers if consumer.key not in self._catalogue.consumers(name)]
-        if news:
-            await self._registry.transact(ConsumerId(consumer.key), partial(self._adding, consumer.key, news))
+        return [name for name in providers if consumer.key not in self._catalogue.consumers(name)]
 
     def _adding(self, consumer: ServiceId, providers: Iterable[ServiceName]) -> Sequence[Write]:
         held = self._providers(consumer)

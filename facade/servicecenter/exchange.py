@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from facade.errors import MalformedDocument
 from facade.registry.model import Tenant
+from facade.rendered import Reply
 from facade.servicecenter import wire
 from facade.servicecenter.records import Document
 
@@ -140,7 +141,8 @@ def accepts_gzip(scope: Scope) -> bool:
     return "gzip" in header(scope, b"accept-encoding")
 
 
-async def deliver(answer: Answer, scope: Scope, send: Send, server: bytes) -> None:
+def reply(answer: Answer, scope: Scope, server: bytes) -> Reply:
+    """The answer as this asker takes it: compressed or not, and open to other origins where it names its own."""
     body = answer.body
     headers = [(b"Server", server), (b"Vary", b"Accept-Encoding"), (b"Vary", b"Origin"), *answer.headers]
     if header(scope, b"origin") and scope["method"] != "OPTIONS":
@@ -154,7 +156,12 @@ async def deliver(answer: Answer, scope: Scope, send: Send, server: bytes) -> No
         headers.append((b"Content-Encoding", b"gzip"))
     if answer.status != 304:
         headers.append((b"Content-Length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    return Reply(answer.status, tuple(headers), body)
+
+
+async def deliver(answer: Answer, scope: Scope, send: Send, server: bytes) -> None:
+    status, fields, body = reply(answer, scope, server)
+    await send({"type": "http.response.start", "status": status, "headers": fields})
     await send({"type": "http.response.body", "body": body if scope["method"] != "HEAD" else b""})
 
 

@@ -18,12 +18,13 @@ from typing import NamedTuple
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from facade.errors import FacadeError, StoreUnavailable
 from facade.registry.model import ServiceId, Tenant
 from facade.registry.registry import Registry
+from facade.rendered import Question, Reply
 from facade.servicecenter import watch, wire
 from facade.servicecenter.directory import Directory, Own
 from facade.servicecenter.discovery import Discovery
@@ -41,6 +42,7 @@ from facade.servicecenter.exchange import (
     found,
     header,
     not_allowed,
+    reply,
 )
 from facade.servicecenter.instances import Instances
 from facade.servicecenter.mapping import own_instance, own_service
@@ -192,6 +194,31 @@ class ServiceCenterFront:
             raise StoreUnavailable("the registry behind this server has not answered yet, so nothing is known")
         return await handler(Ask(scope, receive, _tenant(scope, place), ids))
 
+    def question(self, scope: Scope) -> Question | None:
+        """For the lane: how to answer a heartbeat or a find, by the functions that answer them in `_answer`."""
+        place = _place(scope["path"])
+        if place is None or _uri_fault(scope) is not None:
+            return None
+        branch, ids = self._branch(place)
+        handler = branch.methods.get(scope["method"]) if branch is not None else None
+        ask = Ask(scope, _no_body, _tenant(scope, place), ids)
+        answer: Callable[[Ask], Answer | None]
+        if handler == self.instances.renew:
+            answer = self.instances.renew_now
+        elif handler == self.discovery.find:
+            answer = self.discovery.find_now
+        else:
+            return None
+
+        def answered() -> Reply | None:
+            try:
+                found = answer(ask)
+            except FacadeError:
+                return None
+            return reply(found, scope, self._server) if found is not None else None
+
+        return answered
+
     def _branch(self, place: _Place | None) -> tuple[_Branch | None, tuple[str, ...]]:
         """The branch of the table that a path leads to, and the segments that stand for a `*`."""
         branch: _Branch | None = self._table
@@ -239,6 +266,10 @@ class ServiceCenterFront:
     async def health(self, ask: Ask) -> Answer:
         """ServiceCenter's own instances: clients learn its addresses here."""
         return await self.discovery.own_instances(ask)
+
+
+async def _no_body() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
 
 
 def _own(options: ServiceCenterOptions, now_ms: int) -> Own:

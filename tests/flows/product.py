@@ -97,7 +97,7 @@ async def product(store: Store, clock: ManualClock, **settings: Any) -> AsyncIte
     stated = Settings(**({"self_preservation": False} | settings))
     registry = Registry(store, clock, policy_of(stated))
     await registry.open()
-    whole = application(registry, stated, [Address("127.0.0.1", 30100)])
+    whole, _ = application(registry, stated, [Address("127.0.0.1", 30100)])
     async with httpx.AsyncClient(transport=httpx.ASGITransport(whole), base_url="http://registry.test") as http:
         yield Product(registry, clock, whole, http)
     await registry.close()

@@ -72,7 +72,7 @@ async def registry_behind(clock: ManualClock) -> AsyncIterator[ASGIApp]:
     settings = Settings(keep_marks=True)
     registry = Registry(MemoryStore(clock), clock, policy_of(settings))
     await registry.open()
-    yield application(registry, settings, [])
+    yield application(registry, settings, [])[0]
     await registry.close()
 
 

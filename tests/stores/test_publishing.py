@@ -163,7 +163,7 @@ async def client(clock: ManualClock) -> AsyncIterator[ServiceCenterClient]:
     settings = Settings(keep_marks=True)
     registry = Registry(MemoryStore(clock), clock, policy_of(settings))
     await registry.open()
-    transport = httpx.ASGITransport(application(registry, settings, []))
+    transport = httpx.ASGITransport(application(registry, settings, [])[0])
     client = ServiceCenterClient(Outbound(["http://meeting.test"], clock=clock, transport=transport))
     yield client
     await client.close()
