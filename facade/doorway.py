@@ -36,7 +36,7 @@ SWEEP_S = 1.0
 LINGER_S = 2.0
 LINGER_BYTES = 1 << 20
 PIPELINED = 100  # requests of one connection that may wait for their turn; each costs a cycle of a few kilobytes
-KNOWN_HEADS = 32_768
+KNOWN_HEADS = 32_768  # a stranger can fill this with heads of its own, which then cost some 4 KB each, and no more
 KNOWN_HEAD_BYTES = 1_024
 SMALL = 16 * 1024  # bytes: a body is copied behind its head up to here
 

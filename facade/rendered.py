@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import msgspec
-from starlette.types import Scope
+from starlette.types import Message, Scope
 
 
 class Rendered(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +29,11 @@ class Reply(NamedTuple):
 
 Question = Callable[[], Reply | None]
 """Answers one request, and each one like it from then on, as things then are; None: this time it must wait."""
+
+
+async def no_body() -> Message:
+    """All that there is to receive of a request for the lane."""
+    return {"type": "http.request", "body": b"", "more_body": False}
 
 
 class Lane(Protocol):

@@ -14,7 +14,7 @@ import resource
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from facade.errors import FacadeError, InstanceNotFound, MalformedDocument
@@ -39,7 +39,7 @@ from facade.eureka.wire import BadQuery, Format
 from facade.registry import rules
 from facade.registry.model import Cause, Instance, InstanceKey, Origin, Space, Status
 from facade.registry.registry import Registry
-from facade.rendered import Question, Rendered, Reply
+from facade.rendered import Question, Rendered, Reply, no_body
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ class EurekaFront:
     def question(self, scope: Scope) -> Question | None:
         """For the lane: how to answer an owner's renewal, or a list, by the functions that answer them below."""
         space, segments = split_path(scope)
-        ask = Ask(scope, _no_body, space, segments)
+        ask = Ask(scope, no_body, space, segments)
         match scope["method"], segments:
             case "PUT", ["apps", application, instance_id] if not ask.is_replicated:
                 key = InstanceKey(Origin.EUREKA, space, application.upper(), instance_id)
@@ -410,10 +410,6 @@ def _reply(answer: Answer) -> Reply:
 
 
 _RENEWED, _UNKNOWN = _reply(OK), _reply(NOT_FOUND)
-
-
-async def _no_body() -> Message:
-    return {"type": "http.request", "body": b"", "more_body": False}
 
 
 def _may_be_echo(item: BatchItem) -> bool:

@@ -18,13 +18,13 @@ from typing import NamedTuple
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from facade.errors import FacadeError, StoreUnavailable
 from facade.registry.model import ServiceId, Tenant
 from facade.registry.registry import Registry
-from facade.rendered import Question, Reply
+from facade.rendered import Question, Reply, no_body
 from facade.servicecenter import watch, wire
 from facade.servicecenter.directory import Directory, Own
 from facade.servicecenter.discovery import Discovery
@@ -201,7 +201,7 @@ class ServiceCenterFront:
             return None
         branch, ids = self._branch(place)
         handler = branch.methods.get(scope["method"]) if branch is not None else None
-        ask = Ask(scope, _no_body, _tenant(scope, place), ids)
+        ask = Ask(scope, no_body, _tenant(scope, place), ids)
         answer: Callable[[Ask], Answer | None]
         if handler == self.instances.renew:
             answer = self.instances.renew_now
@@ -266,10 +266,6 @@ class ServiceCenterFront:
     async def health(self, ask: Ask) -> Answer:
         """ServiceCenter's own instances: clients learn its addresses here."""
         return await self.discovery.own_instances(ask)
-
-
-async def _no_body() -> Message:
-    return {"type": "http.request", "body": b"", "more_body": False}
 
 
 def _own(options: ServiceCenterOptions, now_ms: int) -> Own:

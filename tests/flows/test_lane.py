@@ -13,6 +13,12 @@ from contextlib import closing
 import httpx
 import pytest
 
+from facade.clock import ManualClock
+from facade.config import Settings
+from facade.registry.registry import Registry
+from facade.server import application
+from facade.stores.memory import MemoryStore
+
 from .product import BASE, Process, eureka_document
 
 OWNER = "PUT /eureka/apps/ORDERS/orders-1"
@@ -131,6 +137,33 @@ def test_what_the_lane_leaves_alone(server: Process, beat: str, fields: str) -> 
 
     assert b"HTTP/1.1 200" in answer_of(server, request)
     assert (b"Connection: close" in answer_of(server, request)) == ("close" in fields)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("PUT", "/eureka/apps/ORDERS/nobody", 404),
+        ("GET", "/eureka/apps", 200),
+        ("GET", "/eureka/apps/delta", 200),
+        ("GET", "/eureka/vips/orders", 200),
+        ("GET", "/eureka/apps/ORDERS/orders-1", None),
+        ("POST", "/eureka/apps/ORDERS", None),
+        ("GET", "/metrics", None),
+    ],
+)
+@pytest.mark.anyio
+async def test_what_is_asked_most_is_for_the_lane(method: str, path: str, status: int | None) -> None:
+    registry = Registry(MemoryStore(clock := ManualClock()), clock)
+    await registry.open()
+    _, lane = application(registry, Settings(), [])
+    scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b""}
+
+    question = lane.question(scope | {"headers": []})
+
+    reply = question() if question is not None else None
+    assert (reply.status if reply is not None else None) == status
+    assert lane.is_open
+    await registry.close()
 
 
 def revision(server: Process) -> str:
