@@ -194,6 +194,12 @@ class Doorway(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if len(data) <= KNOWN_HEAD_BYTES:
+            question = self.known.get(data)
+            if question is not None and self.is_between() and self.answer_at_once(question):
+                self.is_idle = True
+                self.deadline = self.loop.time() + self.limits.idle_s
+                return
         if self.is_refused:
             self.bytes_left -= len(data)
             if self.bytes_left < 0:
@@ -233,13 +239,7 @@ class Doorway(HttpToolsProtocol):
                 raise RefusedError(HTTPStatus.BAD_REQUEST, "lines must end in CR LF")
             self.held = data[at:]
             return len(data)
-        head = data[at:end]
-        question = self.known.get(head)
-        if question is not None and not self.is_answering() and self.answer_at_once(question):
-            self.is_idle = True
-            self.deadline = self.loop.time() + self.limits.idle_s
-            return end + 4
-        self.head = head
+        self.head = head = data[at:end]
         if head.count(b"\r\n") > self.limits.fields:
             raise RefusedError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too many header fields")
         if b"upgrade" in head.lower():
@@ -350,16 +350,19 @@ class Doorway(HttpToolsProtocol):
         return self.lane.question(cast(dict[str, Any], cycle.scope))
 
     def remember(self, head: bytes, question: Question) -> None:
-        if len(head) <= KNOWN_HEAD_BYTES:
+        if len(head) + 4 <= KNOWN_HEAD_BYTES:
             if len(self.known) >= KNOWN_HEADS:
                 del self.known[next(iter(self.known))]
-            self.known[head] = question
+            self.known[head + b"\r\n\r\n"] = question
 
     def answer_at_once(self, question: Question) -> bool:
         """False: the lane is closed, the peer is slow to take what it was sent, or the answer has to wait."""
         if self.lane is None or not self.lane.is_open or self.flow.write_paused:
             return False
-        reply = question()
+        try:
+            reply = question()
+        except Exception:  # a fault of ours: the long way meets it again, and answers 500
+            return False
         if reply is None:
             return False
         start, fields = _head_of(reply.status, reply.fields)
@@ -372,6 +375,10 @@ class Doorway(HttpToolsProtocol):
         return True
 
     # Patience, and its end
+
+    def is_between(self) -> bool:
+        """Nothing of a request is under way, so the next byte begins one."""
+        return self.in_head and not self.held and not self.is_refused and not self.is_answering()
 
     def is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete

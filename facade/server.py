@@ -24,7 +24,7 @@ from facade.config import Address, Settings
 from facade.console import announce, reachable, warn_if_open
 from facade.dashboard.routes import Dashboard
 from facade.doorway import Limits, doorway
-from facade.errors import FacadeError, StartRefused
+from facade.errors import StartRefused
 from facade.eureka.records import Hear
 from facade.eureka.routes import EurekaFront, EurekaOptions
 from facade.registry.registry import Registry
@@ -140,7 +140,7 @@ class _Lane:
         ask = self._questions.get(scope["path"][1:].partition("/")[0])
         try:
             return ask(scope) if ask is not None else None
-        except FacadeError:
+        except Exception:  # refused, or a fault of ours: the long way tells which
             return None
 
 

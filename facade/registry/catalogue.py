@@ -44,6 +44,8 @@ class Catalogue:
     def __init__(self) -> None:
         self.leases: dict[InstanceKey, Lease] = {}
         """Held and dropped by the registry; a lease carries the instance as it is shown."""
+        self.meanings = 0
+        """Counts whatever may let a name mean something else: services, aliases, faces, and applications as such."""
         self._counts: Counter[Origin] = Counter()
         self._applications: dict[Space, dict[str, dict[InstanceKey, Instance]]] = defaultdict(dict)
         self._application_revisions: dict[ApplicationKey, Revision] = {}
@@ -186,13 +188,15 @@ class Catalogue:
         self._note(record, revision)
 
     def _index(self, record: Record) -> None:
+        if not isinstance(record, Instance):
+            self.meanings += 1
         match record:
             case Instance(key=key):
                 self._counts[key.origin] += 1
                 self._place(record)
                 if key.origin is Origin.EUREKA:
                     self._portable[key.space, record.portable_id] = key
-                    self._natural[key.space, record.service.name.lower()] = record.application
+                    self._natural_name(key.space, record.service.name, record.application)
                     self._implied[_implied_id(record.service)] = record.service
             case Microservice(key=key, name=name):
                 self._services[key.tenant][key] = record
@@ -213,6 +217,12 @@ class Catalogue:
                 shown = key.name.version(record.version)
                 self._implied[_implied_id(shown)] = shown
 
+    def _natural_name(self, space: Space, name: str, application: str) -> None:
+        natural = (space, name.lower())
+        if self._natural.get(natural) != application:
+            self._natural[natural] = application
+            self.meanings += 1
+
     def _place(self, instance: Instance) -> None:
         key = instance.key
         self._applications[instance.service.space].setdefault(instance.application, {})[key] = instance
@@ -220,6 +230,8 @@ class Catalogue:
             self._service_instances.setdefault(ServiceId(key.space.tenant, key.group), {})[key] = instance
 
     def _unindex(self, record: Record) -> None:
+        if not isinstance(record, Instance):
+            self.meanings += 1
         match record:
             case Instance(key=key):
                 self._counts[key.origin] -= 1
@@ -230,6 +242,7 @@ class Catalogue:
                     self._portable.pop((key.space, record.portable_id), None)
                     if not self.in_application(key.space, record.application):
                         self._natural.pop((key.space, record.service.name.lower()), None)
+                        self.meanings += 1
                         self._implied.pop(_implied_id(record.service), None)
             case Microservice(key=key, name=name):
                 del self._services[key.tenant][key]

@@ -10,7 +10,7 @@ The rules N1-N12 are numbered as in docs/mapping.md.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from facade.registry import rules
@@ -34,6 +34,12 @@ from facade.registry.rules import Policy
 FACES_PER_APPLICATION = 1_000
 """Faces kept for one application. A consumer chooses the app it asks from, so this bounds what a stranger can make us
 keep.
+"""
+
+KEPT_VIEWS = 10_000
+KEPT_SHOWN = 200_000
+"""Instances in all kept views together, 64 bytes each. The app that is asked for is anybody's choice, so both bound
+what a stranger can make us keep.
 """
 
 TOLD_IDS = 10_000
@@ -62,6 +68,44 @@ class View(NamedTuple):
 
     shown: tuple[Shown, ...]
     revision: Revision
+    service_ids: frozenset[str]
+    """The identities under which it is shown."""
+
+    @classmethod
+    def of(cls, shown: Iterable[Shown], revision: Revision) -> View:
+        shown = tuple(shown)
+        return cls(shown, revision, frozenset([one.service_id for one in shown]))
+
+
+class _Meaning(NamedTuple):
+    """Whose instances are found under a name: those of services, and of an application that has a flat name."""
+
+    name: ServiceName
+    services: Collection[Microservice]
+    application: ApplicationKey | None
+
+
+class _Views:
+    """What was found under names, for as long as it is so: a poll must not cost what the instances found cost."""
+
+    def __init__(self) -> None:
+        self._kept: dict[ServiceName, tuple[int, _Meaning, View]] = {}
+        self._shown = 0
+
+    def get(self, name: ServiceName, meanings: int) -> tuple[_Meaning, View] | None:
+        kept = self._kept.get(name)
+        return kept[1:] if kept is not None and kept[0] == meanings else None
+
+    def keep(self, name: ServiceName, meanings: int, meaning: _Meaning, view: View) -> None:
+        self._drop(name)
+        self._kept[name] = meanings, meaning, view
+        self._shown += len(view.shown)
+        while self._shown > KEPT_SHOWN or len(self._kept) > KEPT_VIEWS:
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, name: ServiceName) -> None:
+        kept = self._kept.pop(name, None)
+        self._shown -= len(kept[2].shown) if kept is not None else 0
 
 
 class Faces:
@@ -69,19 +113,32 @@ class Faces:
         self._catalogue = catalogue
         self._policy = policy
         self._told: dict[ServiceId, ServiceKey] = {}
+        self._views = _Views()
 
     def find(self, name: ServiceName) -> View | None:
         """All that a consumer finds under a name, in every version; None when the name means nothing (N2)."""
+        meanings = self._catalogue.meanings
+        kept = self._views.get(name, meanings)
+        meaning = kept[0] if kept is not None else self._meaning(name)
+        if meaning is None:
+            return None
+        if kept is not None and kept[1].revision == self._revision(meaning):
+            return kept[1]
+        view = self._view(meaning)
+        self._views.keep(name, meanings, meaning, view)
+        return view
+
+    def _meaning(self, name: ServiceName) -> _Meaning | None:
         services = self._catalogue.versions(name)
         if services:
-            return self._view(name, services, self._merged_application(name))
+            return _Meaning(name, tuple(services), self._merged_application(name))
         aliased = self._catalogue.aliased(name)
         if aliased:
-            return self._view(next(iter(aliased)).name.unversioned, aliased, None)
+            return _Meaning(next(iter(aliased)).name.unversioned, tuple(aliased), None)
         face_name, application = self._application(name)
         if application is None and self._catalogue.face_in_use(face_name) is None:
             return None
-        return self._view(face_name, (), application)
+        return _Meaning(face_name, (), application)
 
     def instances(self, service_id: ServiceId) -> View | None:
         """What is found under one id: one version of a service, or a face. None when the id means nothing."""
@@ -89,7 +146,7 @@ class Faces:
         if face is None:
             return None
         services = (face.service,) if face.service is not None else ()
-        return self._view(face.key.unversioned, services, self._behind(face))
+        return self._view(_Meaning(face.key.unversioned, services, self._behind(face)))
 
     def instance(self, service_id: ServiceId, portable_id: str) -> Shown | None:
         """One instance of a service or face, by the ids that its consumers see."""
@@ -189,14 +246,24 @@ class Faces:
                 found.append((name, Shown(instance, newest.name, newest.key.service_id)))
         return found
 
-    def _view(self, name: ServiceName, services: Collection[Microservice], application: ApplicationKey | None) -> View:
+    def _revision(self, meaning: _Meaning) -> Revision:
+        """When what is found last changed."""
+        catalogue = self._catalogue
+        revision = catalogue.service_revision(meaning.name)
+        for service in meaning.services:
+            revision = max(revision, catalogue.service_revision(service.name.unversioned))
+        if meaning.application is not None:
+            revision = max(revision, catalogue.application_revision(*meaning.application))
+        return revision
+
+    def _view(self, meaning: _Meaning) -> View:
         """Native instances of the services, then those of the application, under the newest of these versions (N8)."""
+        name, services, application = meaning
         shown = [
             Shown(instance, service.name, service.key.service_id)
             for service in services
             for instance in self._catalogue.in_service(service.key)
         ]
-        revision = self._catalogue.service_revision(name)
         if application is not None:
             newest = max(services, key=_version_order, default=None)
             listening = {_address(endpoint) for one in shown for endpoint in one.instance.endpoints}
@@ -211,8 +278,7 @@ class Faces:
                 # Registered by both protocols: shown once (N10).
                 elif listening.isdisjoint(map(_address, instance.endpoints)):
                     shown.append(Shown(instance, newest.name, newest.key.service_id))
-            revision = max(revision, self._catalogue.application_revision(*application))
-        return View(tuple(shown), revision)
+        return View.of(shown, self._revision(meaning))
 
     def _application(self, name: ServiceName) -> tuple[ServiceName, ApplicationKey | None]:
         """The application that a qualified name means, and the name without its mark (N2, N4, N5).

@@ -105,7 +105,8 @@ class RenewalRate:
         self._sum = 0
 
     def note(self, now_s: float) -> None:
-        self._turn_to(int(now_s))
+        if now_s >= self._second + 1:
+            self._turn_to(int(now_s))
         self._buckets[self._second % 60] += 1
         self._sum += 1
 

@@ -24,6 +24,8 @@ class Origin(StrEnum):
     EUREKA = "eureka"
     SERVICECENTER = "servicecenter"
 
+    __hash__ = str.__hash__  # Enum's own is Python, and every look-up of an instance would call it
+
 
 class Status(StrEnum):
     """Whether an instance wants traffic. Separate from its lease: a renewal never changes it."""

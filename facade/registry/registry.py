@@ -59,8 +59,8 @@ class Registry:
         self._lease_clock = LeaseClock(clock)
         self._eviction = Eviction(self.policy, self._lease_clock, keeps_lease=store.keeps_lease)
         self._turns = Turns()
-        self._untold: dict[InstanceKey, Lease] = {}
-        """Renewals that the store has not heard of; two of one lease count once."""
+        self._untold: dict[Lease, None] = {}
+        """Renewed, and the store has not heard of it; two renewals of one lease count once."""
         self._lost: dict[_LostName, Lease] = {}
         """Gone from the registry behind us though their owners renewed them here: who renews again is still alive."""
         self._reviving: set[asyncio.Task[None]] = set()
@@ -113,7 +113,7 @@ class Registry:
         now_s = self._lease_clock.now_s()
         lease.renew(now_s, self.clock.now_ms())
         self._eviction.note_renewal(key.origin, now_s)
-        self._untold[key] = lease
+        self._untold[lease] = None
         return lease.instance
 
     def lost(self, service: ServiceId, instance_id: str) -> InstanceKey | None:
@@ -243,7 +243,7 @@ class Registry:
             self._eviction.forget(lease)
             if cause is Cause.GONE and lease.renewed_ms:
                 self._lost[_lost_name(before.key)] = lease
-            self._untold.pop(before.key, None)
+            self._untold.pop(lease, None)
         self.catalogue.hide(before, revision)
 
     # Leases
@@ -270,7 +270,8 @@ class Registry:
         self._eviction.forget(old)
         new = self._begin_lease(old.instance)
         new.service_up_ms = old.service_up_ms or new.service_up_ms
-        self._untold[key] = new
+        self._untold.pop(old, None)
+        self._untold[new] = None
 
     async def _sweep_forever(self) -> None:
         while True:
@@ -302,18 +303,18 @@ class Registry:
 
     async def tell_renewals(self) -> None:
         """Tell the store which leases were renewed. Of one that it does not hold, the next renewal is refused."""
-        untold, self._untold = self._untold, {}
-        leases = list(untold.items())
-        for start in range(0, len(leases), RENEWALS_A_BATCH):
-            batch = leases[start : start + RENEWALS_A_BATCH]
+        untold, self._untold = list(self._untold), {}
+        for start in range(0, len(untold), RENEWALS_A_BATCH):
+            leases = untold[start : start + RENEWALS_A_BATCH]
+            batch = {lease.instance.key: lease for lease in leases if not lease.ended}
             now_s = self._lease_clock.now_s()
             try:
-                unknown = await self._store.renew({key: lease.remaining_ms(now_s) for key, lease in batch})
+                unknown = await self._store.renew({key: lease.remaining_ms(now_s) for key, lease in batch.items()})
             except StoreUnavailable:
-                self._untold = dict(leases[start:]) | self._untold
+                self._untold = dict.fromkeys(untold[start:]) | self._untold
                 return
             for key in unknown:
-                untold[key].disowned = True
+                batch[key].disowned = True
 
 
 def _lost_name(key: InstanceKey) -> _LostName:

@@ -30,7 +30,7 @@ class Own(NamedTuple):
     @property
     def view(self) -> View:
         shown = () if self.instance is None else (Shown(self.instance, self.service.name, self.service_id),)
-        return View(shown, 0)
+        return View.of(shown, 0)
 
     @property
     def service_id(self) -> str:
@@ -164,13 +164,16 @@ class Directory:
             return next((one for one in self.own.view.shown if one.instance.portable_id == instance_id), None)
         return self._faces.instance(service_id, instance_id)
 
-    def visible(self, consumer: Consumer, tenant: Tenant, shown: Iterable[Shown], tags: frozenset[str]) -> list[Shown]:
-        """Those of the instances that the consumer may see, of services that carry all these tags."""
-        verdicts: dict[str, bool] = {}
-        for service_id in {one.service_id for one in shown}:
+    def visible(
+        self, consumer: Consumer, tenant: Tenant, service_ids: Iterable[str], tags: frozenset[str]
+    ) -> frozenset[str]:
+        """Those of the services that the consumer may see and that carry all these tags."""
+
+        def is_visible(service_id: str) -> bool:
             service = self._catalogue.service(ServiceId(tenant, service_id))
-            verdicts[service_id] = consumer.sees(service) and tags <= (service.tags.keys() if service else set())
-        return [one for one in shown if verdicts[one.service_id]]
+            return consumer.sees(service) and tags <= (service.tags.keys() if service else set())
+
+        return frozenset(filter(is_visible, service_ids))
 
     def is_noted(self, consumer: Consumer, name: ServiceName) -> bool:
         """Whether a consumer that asks for a name depends on it from then on: on what it may see, but not on us.

@@ -9,7 +9,7 @@ Rules: a consumer's wish for a provider is recorded before it is answered, also 
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -67,16 +67,21 @@ class Discovery:
 
     async def find(self, ask: Ask) -> Answer:
         """All instances of all versions. The version asked for is ignored, as the original does since 2.1."""
-        wish = self._asked(ask)
+        wish = self._wish(ask, self._asked(ask))
         await self._note([wish])
         return self._find(ask, wish)
 
-    def find_now(self, ask: Ask) -> Answer | None:
-        """The same at once; None while there is something to record first."""
-        wish = self._asked(ask)
-        return self._find(ask, wish) if self._is_recorded(wish) else None
+    def finds(self, ask: Ask) -> Callable[[], Answer | None]:
+        """The same at once, as often as it is asked; None while there is something to record first."""
+        asked = self._asked(ask)
 
-    def _asked(self, ask: Ask) -> _Wish:
+        def find() -> Answer | None:
+            wish = self._wish(ask, asked)
+            return self._find(ask, wish) if self._is_recorded(wish) else None
+
+        return find
+
+    def _asked(self, ask: Ask) -> MicroServiceKey:
         query = ask.query
         asked = MicroServiceKey(
             environment=query.get("env", ""),
@@ -85,7 +90,7 @@ class Discovery:
         )
         validation.check("FindInstancesRequest.ConsumerServiceId", ask.consumer_id, validation.ID)
         validation.check_find("FindInstancesRequest", asked)
-        return self._wish(ask, asked)
+        return asked
 
     def _find(self, ask: Ask, wish: _Wish) -> Answer:
         return self._answer(ask, self._listing(ask, self._found(ask, wish), is_gzipped=ask.accepts_gzip))
@@ -145,7 +150,7 @@ class Discovery:
         key = ServiceId(ask.tenant, service_id)
         consumer, provider = self._pair(ask, key)
         view = self._directory.instances(key)
-        if view is None or not consumer.sees(provider) or not _tags(ask) <= provider.tags.keys():
+        if view is None or not consumer.sees(provider) or not ask.tags <= provider.tags.keys():
             raise ServiceNotFound(
                 f"{consumer} find {_provider(provider)} instances failed, provider instance does not exist"
             )
@@ -169,11 +174,11 @@ class Discovery:
         """One instance as JSON, and the token of this state of it."""
         consumer, provider = self._pair(ask, key)
         shown = self._directory.instance(key, instance_id)
-        if shown is not None and consumer.sees(provider):
-            shown = next(iter(self._directory.visible(consumer, ask.tenant, [shown], _tags(ask))), None)
-        else:
-            shown = None
-        if shown is None:
+        if (
+            shown is None
+            or not consumer.sees(provider)
+            or not self._directory.visible(consumer, ask.tenant, [shown.service_id], ask.tags)
+        ):
             asked = f"{_provider(provider)} instance[{instance_id}]"
             detail = f"{consumer} find {asked} failed, provider instance does not exist"
             raise Refused(Code.INSTANCE_NOT_EXISTS, detail)
@@ -188,12 +193,11 @@ class Discovery:
 
     def _seen(self, ask: Ask, consumer: Consumer, identity: Hashable, view: View) -> _Seen:
         """Most consumers see all there is, and share one document; the others share one per group and tags."""
-        tags = _tags(ask)
-        shown = self._directory.visible(consumer, ask.tenant, view.shown, tags)
-        if len(shown) == len(view.shown):
+        visible = self._directory.visible(consumer, ask.tenant, view.service_ids, ask.tags)
+        if visible == view.service_ids:
             return _Seen(identity, view.revision, view.shown)
-        services = tuple(sorted({one.service_id for one in shown}))
-        return _Seen((identity, services), view.revision, shown)
+        shown = [one for one in view.shown if one.service_id in visible]
+        return _Seen((identity, tuple(sorted(visible))), view.revision, shown)
 
     def _listing(self, ask: Ask, seen: _Seen, *, is_gzipped: bool = False) -> Listing:
         return self._documents.listing(
@@ -366,7 +370,3 @@ def _related(half: str, services: dict[ServiceId, Microservice], asker: Microser
 def _provider(service: Microservice) -> str:
     name = service.name
     return f"provider[{service.key.service_id}][{name.environment}/{name.app}/{name.name}/{name.version}]"
-
-
-def _tags(ask: Ask) -> frozenset[str]:
-    return frozenset(filter(None, ask.query.get("tags", "").split(",")))

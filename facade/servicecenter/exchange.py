@@ -59,11 +59,16 @@ class Ask:
     def header(self, name: bytes) -> str:
         return header(self.scope, name)
 
-    @property
+    @cached_property
     def consumer_id(self) -> str:
         return self.header(b"x-consumerid")
 
-    @property
+    @cached_property
+    def tags(self) -> frozenset[str]:
+        """Tags that a provider must carry."""
+        return frozenset(filter(None, self.query.get("tags", "").split(",")))
+
+    @cached_property
     def revision(self) -> str:
         """The revision that the asker holds; empty when it wants everything in any case."""
         return "" if self.flag("noCache") or self.flag("cacheOnly") else self.query.get("rev", "")

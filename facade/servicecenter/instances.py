@@ -82,9 +82,6 @@ class Instances:
 
     async def renew(self, ask: Ask) -> Answer:
         """From memory. InstanceNotFound becomes 400017, and the client registers again."""
-        return self.renew_now(ask)
-
-    def renew_now(self, ask: Ask) -> Answer:
         service_id, instance_id = ask.ids
         self.beat(ask.tenant, service_id, instance_id, "HeartbeatRequest")
         return OK
@@ -92,6 +89,21 @@ class Instances:
     def beat(self, tenant: Tenant, service_id: str, instance_id: str, request: str = "") -> Instance:
         lost = self._registry.lost(ServiceId(tenant, service_id), instance_id)
         return self._registry.renew(lost or self._key(tenant, service_id, instance_id, _NO_LEASE, request))
+
+    def beats(self, ask: Ask) -> Callable[[], None]:
+        """The heartbeats of one instance. Ids of one that was born here lead to the same key while it is listed."""
+        service_id, instance_id = ask.ids
+        beaten: InstanceKey | None = None
+
+        def beat() -> None:
+            nonlocal beaten
+            if beaten is not None and beaten in self._catalogue.leases:
+                self._registry.renew(beaten)
+            else:
+                key = self.beat(ask.tenant, service_id, instance_id, "HeartbeatRequest").key
+                beaten = key if key.origin is Origin.SERVICECENTER else None
+
+        return beat
 
     async def renew_many(self, ask: Ask) -> Answer:
         """Each by itself; the answer tells which are gone."""

@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from facade.errors import FacadeError, StoreUnavailable
-from facade.registry.model import ServiceId, Tenant
+from facade.registry.model import Revision, ServiceId, Tenant
 from facade.registry.registry import Registry
 from facade.rendered import Question, Reply, no_body
 from facade.servicecenter import watch, wire
@@ -195,29 +195,53 @@ class ServiceCenterFront:
         return await handler(Ask(scope, receive, _tenant(scope, place), ids))
 
     def question(self, scope: Scope) -> Question | None:
-        """For the lane: how to answer a heartbeat or a find, by the functions that answer them in `_answer`."""
+        """For the lane: how to answer a heartbeat or a find, by the functions that the handlers call."""
         place = _place(scope["path"])
         if place is None or _uri_fault(scope) is not None:
             return None
         branch, ids = self._branch(place)
         handler = branch.methods.get(scope["method"]) if branch is not None else None
         ask = Ask(scope, no_body, _tenant(scope, place), ids)
-        answer: Callable[[Ask], Answer | None]
         if handler == self.instances.renew:
-            answer = self.instances.renew_now
-        elif handler == self.discovery.find:
-            answer = self.discovery.find_now
-        else:
-            return None
+            return self._heartbeat(ask)
+        if handler == self.discovery.find:
+            return self._find(ask)
+        return None
 
-        def answered() -> Reply | None:
+    def _heartbeat(self, ask: Ask) -> Question:
+        renewed = reply(OK, ask.scope, self._server)
+        beat = self.instances.beats(ask)
+
+        def answer() -> Reply | None:
             try:
-                found = answer(ask)
+                beat()
             except FacadeError:
                 return None
-            return reply(found, scope, self._server) if found is not None else None
+            return renewed
 
-        return answered
+        return answer
+
+    def _find(self, ask: Ask) -> Question:
+        find = self.discovery.finds(ask)
+        unchanged: tuple[Revision, Reply] | None = None
+        """A 304, and the revision of the whole registry at which it was said: until the next there is no other."""
+
+        def answer() -> Reply | None:
+            nonlocal unchanged
+            revision = self.registry.revision
+            if unchanged is not None and unchanged[0] == revision:
+                return unchanged[1]
+            try:
+                found = find()
+            except FacadeError:
+                return None
+            if found is None:
+                return None
+            answered = reply(found, ask.scope, self._server)
+            unchanged = (revision, answered) if found.status == 304 else None
+            return answered
+
+        return answer
 
     def _branch(self, place: _Place | None) -> tuple[_Branch | None, tuple[str, ...]]:
         """The branch of the table that a path leads to, and the segments that stand for a `*`."""

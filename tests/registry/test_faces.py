@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from facade.clock import ManualClock
-from facade.registry.faces import View
+from facade.registry import faces
+from facade.registry.faces import Faces, View
 from facade.registry.model import Instance, Microservice, ServiceId, ServiceName, Space
 from facade.registry.registry import Registry
 from facade.registry.rules import Policy
@@ -310,3 +315,80 @@ async def test_an_application_that_is_not_shared_means_nothing_here(clock: Manua
     assert registry.faces.existing(asked("orders", app="eureka").version("0.0.1")) is None
     assert [face.key.name for face in registry.faces.services(TENANT)] == ["carts"]
     assert registry.faces.names_of(flat()) == []
+
+
+# What is kept of answers
+
+NAMES = [
+    asked("orders"),
+    asked("ORDERS", app="other"),
+    asked("orders", app="eureka"),
+    asked("eureka:orders"),
+    asked("carts"),
+    asked("alias"),
+]
+OTHER = service("carts", version="2.0.0", alias="alias")
+STEPS = {
+    "flat": lambda registry: registry.register(flat()),
+    "flat again": lambda registry: registry.register(flat(dirty_ms=registry.clock.now_ms(), host="moved")),
+    "second flat": lambda registry: registry.register(flat(instance_id="orders-2")),
+    "flat goes": lambda registry: gone(registry, flat()),
+    "second goes": lambda registry: gone(registry, flat(instance_id="orders-2")),
+    "service": lambda registry: create(registry, service()),
+    "service goes": lambda registry: registry.transact("services", lambda: [Remove(service().key)]),
+    "newer service": lambda registry: create(registry, service(version="2.0.0")),
+    "qualified": lambda registry: registry.register(qualified()),
+    "qualified goes": lambda registry: gone(registry, qualified()),
+    "renamed": lambda registry: create(registry, OTHER),
+    "renamed again": lambda registry: create(registry, replace(OTHER, alias="")),
+    "other": lambda registry: registry.register(qualified(OTHER, "b1")),
+    "relied on": lambda registry: registry.rely_on(asked("orders")),
+    "a minute": lambda registry: asyncio.sleep(0, registry.clock.advance(60)),
+}
+
+
+async def gone(registry: Registry, instance: Instance) -> None:
+    if registry.catalogue.instance(instance.key) is not None:
+        await registry.cancel(instance.key)
+
+
+@given(steps=st.lists(st.sampled_from(sorted(STEPS)), max_size=20))
+def test_what_is_found_is_never_out_of_date(steps: list[str]) -> None:
+    """Views are kept between polls: after every change they are what a first look would find."""
+
+    async def play() -> None:
+        clock = ManualClock()
+        registry = Registry(MemoryStore(clock), clock, Policy(merge=("carts",)))
+        await registry.open()
+        for step in steps:
+            await STEPS[step](registry)
+            fresh = Faces(registry.catalogue, registry.policy)
+            assert [registry.faces.find(name) for name in NAMES] == [fresh.find(name) for name in NAMES]
+        await registry.close()
+
+    asyncio.run(play())
+
+
+async def test_a_view_is_made_once_between_two_changes(registry: Registry) -> None:
+    await listed(registry, flat())
+    name = asked("orders")
+
+    first, second = registry.faces.find(name), registry.faces.find(name)
+    await listed(registry, flat("CARTS", "carts-1"))
+    third = registry.faces.find(name)
+
+    assert second is first
+    assert third == first
+
+
+async def test_kept_views_are_bounded(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks chooses the app, so it could be a new one each time."""
+    monkeypatch.setattr(faces, "KEPT_SHOWN", 5)
+    await listed(registry, flat(), flat(instance_id="orders-2"))
+    first = registry.faces.find(asked("orders", app="app-0"))
+
+    for number in range(1, 4):
+        registry.faces.find(asked("orders", app=f"app-{number}"))
+
+    assert registry.faces.find(asked("orders", app="app-3")) is registry.faces.find(asked("orders", app="app-3"))
+    assert registry.faces.find(asked("orders", app="app-0")) is not first
