@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import gzip
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from itertools import takewhile
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice, takewhile
 
 from facade.eureka import gzipped
 from facade.eureka.gzipped import Deflated
-from facade.eureka.listing import Application, Asked, Entry, Group, Vip, deflated_within
+from facade.eureka.listing import Application, Asked, Entry, Group, Vip, deflated_within, encode_missing
 from facade.eureka.mapping import from_instance, is_visible
 from facade.eureka.records import Action
 from facade.eureka.wire import application_frame, application_root, registry_frame, separator
@@ -28,8 +28,15 @@ FULL_VERSION = 1
 VIP_VERSION = -1
 """What the original always writes as the version of these documents."""
 
+PARTS_AT_ONCE = 5
+"""Pieces that are encoded or compressed in one turn of the event loop, 0.3 ms each."""
+
 _SMALL_DELTA = 200
 """Up to so many entries a delta is compressed in one go, 2 ms; beyond, by application, and only where it changed."""
+
+
+class Unfinished(Exception):
+    """More of a document is missing than may be made at once. What was made is kept: ask again, after others."""
 
 
 class Documents:
@@ -86,29 +93,41 @@ class SpaceDocuments:
         """How many there are of each status. Clients compare it with what they have put together from deltas."""
         return _hash_code(self._statuses)
 
-    # Reading
+    # Reading. Where `parts` are given and more have to be made, each raises Unfinished.
 
-    def full(self, asked: Asked) -> Rendered:
-        return _kept(self._full, asked, lambda: self._render_full(asked))
+    def full(self, asked: Asked, parts: int | None = None) -> Rendered:
+        if asked not in self._full:
+            _make(self._missing_of_full(asked), parts)
+            self._full[asked] = self._render_full(asked)
+        return self._full[asked]
 
-    def delta(self, asked: Asked) -> Rendered:
+    def delta(self, asked: Asked, parts: int | None = None) -> Rendered:
         if self._window.trim(self._clock.monotonic_s()):
             self._delta.clear()
-        return _kept(self._delta, asked, lambda: self._render_delta(asked))
+        if asked not in self._delta:
+            _make(self._missing_of_delta(asked), parts)
+            self._delta[asked] = self._render_delta(asked)
+        return self._delta[asked]
 
-    def application(self, name: str, asked: Asked) -> Rendered | None:
+    def application(self, name: str, asked: Asked, parts: int | None = None) -> Rendered | None:
         """None when nothing is listed under that name."""
         application = self._applications.get(name)
         if application is None:
             return None
-        return _kept(application.kept, asked, lambda: self._render_application(application, asked))
+        if asked not in application.kept:
+            _make(application.make_missing((asked[0].one_up, asked[1])), parts)
+            application.kept[asked] = self._render_application(application, asked)
+        return application.kept[asked]
 
-    def vip(self, name: str, asked: Asked, *, is_secure: bool = False) -> Rendered:
+    def vip(self, name: str, asked: Asked, parts: int | None = None, *, is_secure: bool = False) -> Rendered:
         """Never a 404: a name that nobody goes by has an empty document."""
         vip = self._vips.get((is_secure, name))
         if vip is None:
             return self._render_groups({}, VIP_VERSION, "", asked)
-        return _kept(vip.kept, asked, lambda: self._render_vip(vip, asked))
+        if asked not in vip.kept:
+            _make(encode_missing(vip.entries.values(), asked[0]), parts)
+            vip.kept[asked] = self._render_vip(vip, asked)
+        return vip.kept[asked]
 
     def action_of(self, instance: Instance) -> Action:
         """What last happened to an instance that is known here."""
@@ -117,6 +136,26 @@ class SpaceDocuments:
         return entry.info.action if entry is not None else Action.ADDED
 
     # Rendering
+
+    def _missing_of_full(self, asked: Asked) -> Iterator[None]:
+        variant, is_gzipped = asked
+        for at, application in enumerate(tuple(self._applications.values())):
+            if is_gzipped and application.is_deflated(variant, is_first=at == 0):
+                continue
+            yield from application.make_missing(asked)
+            if is_gzipped:
+                application.deflated(variant, is_first=at == 0)
+
+    def _missing_of_delta(self, asked: Asked) -> Iterator[None]:
+        variant, is_gzipped = asked
+        is_joined = is_gzipped and len(self._window) > _SMALL_DELTA
+        for at, (name, group) in enumerate(tuple(self._window.groups.items())):
+            if is_joined and group.is_deflated(variant, is_first=at == 0):
+                continue
+            yield from encode_missing(group.entries.values(), variant)
+            if is_joined:
+                group.deflated(variant, application_frame(variant, name), is_first=at == 0)
+                yield
 
     def _render_full(self, asked: Asked) -> Rendered:
         variant, is_gzipped = asked
@@ -268,11 +307,10 @@ class _DeltaWindow:
         return bool(over)
 
 
-def _kept(kept: dict[Asked, Rendered], asked: Asked, render: Callable[[], Rendered]) -> Rendered:
-    found = kept.get(asked)
-    if found is None:
-        found = kept[asked] = render()
-    return found
+def _make(missing: Iterator[None], parts: int | None) -> None:
+    """Raises Unfinished. Where no parts are allowed nothing at all is made, so the answer has to be there already."""
+    if parts == 0 or sum(1 for _ in islice(missing, parts)) == parts:
+        raise Unfinished
 
 
 def _hash_code(statuses: Counter[Status]) -> str:

@@ -7,7 +7,7 @@ VIP all show the same entries.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from msgspec.structs import replace
@@ -55,6 +55,9 @@ class Entry:
             found = self._fragments[variant] = encode_instance(variant, self.info)
         return found
 
+    def has_fragment(self, variant: Variant) -> bool:
+        return variant in self._fragments
+
     def ended(self, at_ms: int) -> Entry:
         """The same, as its readers are told that it is gone."""
         lease = replace(self.info.lease_info, evicted_ms=at_ms)
@@ -87,6 +90,9 @@ class Group:
         gone = [entry for entry in self.entries.values() if entry.is_gone]
         live = [entry for entry in self.entries.values() if not entry.is_gone] if gone else self.entries.values()
         return separator(variant).join(entry.fragment(variant) for entry in (*live, *gone))
+
+    def is_deflated(self, variant: Variant, *, is_first: bool) -> bool:
+        return (variant, is_first) in self._deflated
 
     def deflated(self, variant: Variant, frame: Frame, *, is_first: bool) -> Deflated:
         found = self._deflated.get((variant, is_first))
@@ -174,6 +180,18 @@ class Application:
     def text(self, variant: Variant) -> bytes:
         return application_frame(variant, self.name).around(self.content(variant))
 
+    def make_missing(self, asked: Asked) -> Iterator[None]:
+        """Make the pieces that are missing, a part of one with each step."""
+        variant, is_gzipped = asked
+        for at, piece in enumerate(tuple(self._pieces)):
+            yield from encode_missing(piece.entries.values(), variant)
+            if is_gzipped and not piece.is_deflated(variant, is_first=at == 0):
+                piece.deflated(variant, BARE, is_first=at == 0)
+                yield
+
+    def is_deflated(self, variant: Variant, *, is_first: bool) -> bool:
+        return (variant, is_first) in self._deflated
+
     def deflated(self, variant: Variant, *, is_first: bool) -> Deflated:
         """The same, compressed, as it stands inside a registry document."""
         found = self._deflated.get((variant, is_first))
@@ -187,6 +205,15 @@ class Application:
     def deflated_within(self, frame: Frame, variant: Variant) -> Deflated:
         pieces = (piece.deflated(variant, BARE, is_first=at == 0) for at, piece in enumerate(self._pieces))
         return deflated_within(frame, pieces)
+
+
+def encode_missing(entries: Iterable[Entry], variant: Variant) -> Iterator[None]:
+    """Encode what is not encoded yet, as many as make a piece with each step."""
+    missing = [entry for entry in entries if not entry.has_fragment(variant)]
+    for start in range(0, len(missing), PIECE):
+        for entry in missing[start : start + PIECE]:
+            entry.fragment(variant)
+        yield
 
 
 class Vip:

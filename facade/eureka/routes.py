@@ -8,6 +8,7 @@ The default front, /eureka, lists what is in no environment; /t/{domain}/{projec
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import resource
@@ -19,7 +20,7 @@ from starlette.websockets import WebSocketClose
 
 from facade.errors import FacadeError, InstanceNotFound, MalformedDocument
 from facade.eureka import mapping, wire, wire_json
-from facade.eureka.documents import Documents, SpaceDocuments
+from facade.eureka.documents import PARTS_AT_ONCE, Documents, SpaceDocuments, Unfinished
 from facade.eureka.exchange import (
     FORBIDDEN,
     GZIPPED,
@@ -56,7 +57,8 @@ class EurekaOptions:
     """Compare a renewal's lastDirtyTimestamp with the one held."""
 
 
-Read = Callable[[SpaceDocuments, Asked], Rendered | None]
+Read = Callable[[SpaceDocuments, Asked, int], Rendered | None]
+"""One of the lists; the number says how many parts of it may be made now."""
 Handler = Callable[..., Awaitable[Answer]]
 Methods = dict[str, Handler]
 
@@ -70,6 +72,7 @@ class EurekaFront:
         self._hear = hear
         self.options = options or EurekaOptions()
         self._documents = Documents(registry, self.options.delta_window_s)
+        self._making = asyncio.Lock()
         self._opened_s = registry.clock.monotonic_s()
         self._began_empty = not len(registry.catalogue)
         self._instance: Methods = {"PUT": self.renew, "GET": self.instance, "DELETE": self.cancel}
@@ -129,8 +132,14 @@ class EurekaFront:
                 return lambda: _RENEWED if self._renew_own(key, dirty_ms) is OK else _UNKNOWN
             case "GET", _ if (read := _read_of(segments)) is not None:
                 asked = ask.asked
-                return lambda: _reply(self._list(space, asked, read))
+                return lambda: self._reply_at_hand(space, asked, read)
         return None
+
+    def _reply_at_hand(self, space: Space, asked: Asked, read: Read) -> Reply | None:
+        try:
+            return _reply(self._list(space, asked, read, parts=0))
+        except Unfinished:
+            return None
 
     # Leases
 
@@ -231,14 +240,28 @@ class EurekaFront:
     # Reading
 
     async def read(self, ask: Ask, *_: str) -> Answer:
-        """Any list: full, delta, one application, one VIP."""
-        read = _read_of(ask.segments)
-        return self._list(ask.space, ask.asked, read) if read is not None else NOT_FOUND
+        """Any list: full, delta, one application, one VIP.
 
-    def _list(self, space: Space, asked: Asked, read: Read) -> Answer:
+        What has to be made first is made a few parts at a time, for one reader: the others wait for that.
+        """
+        read = _read_of(ask.segments)
+        if read is None:
+            return NOT_FOUND
+        try:
+            return self._list(ask.space, ask.asked, read, parts=0)
+        except Unfinished:
+            pass
+        async with self._making:
+            while True:
+                try:
+                    return self._list(ask.space, ask.asked, read, parts=PARTS_AT_ONCE)
+                except Unfinished:
+                    await asyncio.sleep(0)
+
+    def _list(self, space: Space, asked: Asked, read: Read, parts: int) -> Answer:
         if self._is_gated() or (read is SpaceDocuments.delta and self.options.disable_delta):
             return FORBIDDEN
-        found = read(self._documents.of(space), asked)
+        found = read(self._documents.of(space), asked, parts)
         if found is None:
             return NOT_FOUND
         return Answer(200, found.body, found.content_type, GZIPPED if found.is_gzipped else ())
@@ -399,9 +422,9 @@ def _read_of(segments: list[str]) -> Read | None:
             return SpaceDocuments.delta
         case ["apps", application]:
             name = application.upper()
-            return lambda documents, asked: documents.application(name, asked)
+            return lambda documents, asked, parts: documents.application(name, asked, parts)
         case ["vips" | "svips" as kind, vip]:
-            return lambda documents, asked: documents.vip(vip, asked, is_secure=kind == "svips")
+            return lambda documents, asked, parts: documents.vip(vip, asked, parts, is_secure=kind == "svips")
     return None
 
 

@@ -9,6 +9,7 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
@@ -16,8 +17,10 @@ import pytest
 from facade.clock import ManualClock
 from facade.config import Settings
 from facade.registry.registry import Registry
+from facade.rendered import no_body
 from facade.server import application
 from facade.stores.memory import MemoryStore
+from tests.eureka.registrations import instance
 
 from .product import BASE, Process, eureka_document
 
@@ -155,10 +158,13 @@ def test_what_the_lane_leaves_alone(server: Process, beat: str, fields: str) -> 
 async def test_what_is_asked_most_is_for_the_lane(method: str, path: str, status: int | None) -> None:
     registry = Registry(MemoryStore(clock := ManualClock()), clock)
     await registry.open()
-    _, lane = application(registry, Settings(), [])
+    app, lane = application(registry, Settings(), [])
+    await registry.register(instance("STOCK", "stock-1"))
     scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b""}
+    scope |= {"headers": []}
+    await app(dict(scope), no_body, AsyncMock())  # a document that has to be made first is not for the lane
 
-    question = lane.question(scope | {"headers": []})
+    question = lane.question(scope)
 
     reply = question() if question is not None else None
     assert (reply.status if reply is not None else None) == status
