@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help serve test check conformance demo bench bench-behind peers tools audit lock clean
+.PHONY: help serve test check conformance demo bench bench-smoke bench-behind bench-limits load peers tools audit lock clean
 
 VENV ?= .venv
 RUN := $(VENV)/bin/python
@@ -49,8 +49,17 @@ demo: $(DEV) tools ## tell the guide's story with real clients of both protocols
 bench: $(DEV) ## print figures side by side with nginx and a bare uvicorn; needs nginx and wrk
 	$(RUN) -m loadtests.compare $(ARGS)
 
+bench-smoke: $(DEV) ## fail when a renewal costs far more than it should beside a bare uvicorn; a minute, needs wrk
+	$(RUN) -m loadtests.smoke
+
+load: $(DEV) ## let a fleet of Spring, go-chassis and Java-Chassis clients live, be deployed, die and return; ARGS="--help"
+	$(RUN) -m loadtests.load $(ARGS)
+
 bench-behind: $(DEV) ## print what a registry behind ours costs and delays; needs wrk, and SERVICECENTER_BIN for a real one
 	$(RUN) -m loadtests.behind $(ARGS)
+
+bench-limits: $(DEV) ## print latencies under an open loop, growth, memory, starts and watchers beside their goals
+	$(RUN) -m loadtests.limits $(ARGS)
 
 peers: $(DEV) tools ## run a real Eureka server, and a real ServiceCenter where SERVICECENTER_BIN names one, until Ctrl-C
 	@exec $(RUN) -m conformance.peers $(ARGS)

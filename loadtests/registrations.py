@@ -1,4 +1,8 @@
-"""What the registries are filled with: varied instances, fifty to an application, as real clients write them."""
+"""What the registries are filled with: varied instances, as real clients write them.
+
+Fifty to an application, as a fleet has them, but for one of a hundred (the first numbers) and one of a thousand (those
+from 1 000 on): what an instance costs may grow with those beside it.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 PER_APPLICATION = 50
+LARGE = range(100)
+HUGE = range(1_000, 2_000)
 AT_ONCE = 8
 LONG_S = 86_400
 """Leases last a day, so that nobody's lapse while others are being asked."""
@@ -24,7 +30,7 @@ MY_OWN = {"@class": "com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo", "n
 def eureka_instance(number: int) -> dict[str, Any]:
     """As Spring writes it, about 1.1 KB. Seeded, so that every server gets the same."""
     chance = random.Random(number)
-    application, host = f"app-{number // PER_APPLICATION:05d}", f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+    application, host = f"app-{_group(number):05d}", f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
     port = chance.randrange(8000, 9000)
     url = f"http://{host}:{port}"
     return {
@@ -70,7 +76,14 @@ def servicecenter_instance(number: int) -> dict[str, Any]:
 
 
 def service_name(number: int) -> str:
-    return f"svc-{number // PER_APPLICATION:05d}"
+    return f"svc-{_group(number):05d}"
+
+
+def _group(number: int) -> int:
+    for several in (LARGE, HUGE):
+        if number in several:
+            return several.start // PER_APPLICATION
+    return number // PER_APPLICATION
 
 
 def fill_eureka(url: str, count: int) -> None:
@@ -93,7 +106,7 @@ def change_eureka(url: str, count: int) -> None:
 
 
 def fill_servicecenter(url: str, count: int) -> list[str]:
-    """Returns the serviceIds, in order."""
+    """Returns the serviceIds, one for each fifty instances: that of a larger service several times."""
     base = "/v4/default/registry/microservices"
     service_ids: dict[str, str] = {}
 
@@ -106,9 +119,10 @@ def fill_servicecenter(url: str, count: int) -> list[str]:
         instance = {"instance": servicecenter_instance(number)}
         post(f"{base}/{service_ids[service_name(number)]}/instances", instance)
 
-    each(url, create, range(0, count, PER_APPLICATION))
+    firsts = range(0, count, PER_APPLICATION)
+    each(url, create, {service_name(number): number for number in firsts}.values())
     each(url, register, range(count))
-    return [service_ids[name] for name in sorted(service_ids)]
+    return [service_ids[service_name(number)] for number in firsts]
 
 
 Post = Callable[[str, object], bytes]

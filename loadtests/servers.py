@@ -6,6 +6,7 @@ import http.client
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -54,6 +55,8 @@ class Server:
     pid: int | None = None
     """None for one that somebody else started: its CPU and memory are not ours to read."""
     ready_s: float = 0.0
+    store: Server | None = None
+    """A process of its own in which it keeps its data: counted apart."""
 
     def cpu_s(self) -> float:
         """CPU seconds of the whole process tree so far."""
@@ -177,3 +180,19 @@ def found(program: str) -> str:
     if path is None:
         raise SystemExit(f"{program} is not installed; on Debian: apt-get install {program}")
     return path
+
+
+def free_ports(first: int) -> Iterator[int]:
+    """Eight from each on are for one server; those are left out in which somebody else has one at this moment."""
+    for port in range(first, 65_000, 8):
+        if all(_is_free(port + one) for one in range(8)):
+            yield port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

@@ -1,4 +1,4 @@
-"""Single kinds of requests, as wrk sends them: each a Lua script, its requests built beforehand or from a counter."""
+"""Work for wrk: requests of one kind or of several in turn, as a Lua script; and what one round of it came to."""
 
 from __future__ import annotations
 
@@ -9,50 +9,48 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 
-from loadtests.registrations import (
-    DIRTY_MS,
-    PER_APPLICATION,
-    eureka_instance,
-    service_name,
-    servicecenter_instance,
-)
+from loadtests.registrations import DIRTY_MS
 from loadtests.servers import GENERATOR_CORE
 
 CONNECTIONS = 32
-FULL = "GET /eureka/apps/"
-SAMPLE = 2_000
-"""Different requests of one kind; more would only fill wrk's memory."""
 
-# Ready requests, one after the other. They are built in `init`, for only there does wrk know the Host.
-READY = """
+# Requests one after the other, from the first again after the last. They are built in `init`, for only there does wrk
+# know the Host; those with @@ in their body are built when they are sent, for it stands for a growing number.
+SCRIPT = """
 %(headers)s
-local requests, at = {}, 0
+local requests, at, count = {}, 0, %(start)d
 init = function(args)
   for line in io.lines("%(file)s") do
     local method, path, body = line:match("^(%%S+) (%%S+) ?(.*)$")
-    requests[#requests + 1] = wrk.format(method, path, nil, body ~= "" and body or nil)
+    local is_counting = body:find("@@", 1, true)
+    requests[#requests + 1] = is_counting and {method, path, body}
+      or wrk.format(method, path, nil, body ~= "" and body or nil)
   end
 end
 request = function()
   at = at %% #requests + 1
-  return requests[at]
+  local ready = requests[at]
+  if type(ready) == "string" then return ready end
+  count = count + 1
+  return wrk.format(ready[1], ready[2], nil, (ready[3]:gsub("@@", tostring(count))))
 end
 """
 
-# A write that changes something each time: @@ in the body is a growing number.
-COUNTING = """
-%(headers)s
-local lines, at, count = {}, 0, %(start)d
-for line in io.lines("%(file)s") do lines[#lines + 1] = line end
-request = function()
-  at, count = at %% #lines + 1, count + 1
-  local method, path, body = lines[at]:match("^(%%S+) (%%S+) ?(.*)$")
-  return wrk.format(method, path, nil, (body:gsub("@@", tostring(count))))
-end
-"""
+
+class Goals(NamedTuple):
+    """Least ratios that ours is to reach; None where none is set."""
+
+    nginx: float | None = None
+    hello: float | None = None
+    original: float | None = None
+    """Of requests a second, and of CPU a request."""
+
+
+NO_GOALS = Goals()
 
 
 @dataclass(frozen=True)
@@ -61,17 +59,18 @@ class Work:
 
     name: str
     asked_of: str
-    """eureka, servicecenter, or restarted: our server just started over the instances that eureka holds."""
+    """Which servers: see `rows.py`."""
     lines: Sequence[str]
     """METHOD PATH [BODY], one request each."""
     headers: tuple[tuple[str, str], ...] = ()
-    is_counting: bool = False
-    changes: int = 0
-    """Instances that are registered anew before this is asked."""
     status: int = 200
+    """Of the answer to the first line."""
     lists: int | None = None
-    """How many instances are in the answer."""
+    """How many instances are in that answer."""
+    is_bulk: bool = False
+    """Bound by bytes: nginx with the same ones says more than nginx with none."""
     is_in_quick: bool = True
+    goals: Goals = NO_GOALS
 
     @property
     def stem(self) -> str:
@@ -81,13 +80,8 @@ class Work:
         (home / f"{self.stem}.txt").write_text("\n".join(self.lines) + "\n")
         # Set one by one: a table handed to wrk.format would take the place of Host as well.
         headers = "\n".join(f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in self.headers)
-        lua = (COUNTING if self.is_counting else READY) % {
-            "file": home / f"{self.stem}.txt",
-            "headers": headers,
-            "start": start,
-        }
         script = home / f"{self.stem}.lua"
-        script.write_text(lua)
+        script.write_text(SCRIPT % {"file": home / f"{self.stem}.txt", "headers": headers, "start": start})
         return script
 
 
@@ -101,74 +95,6 @@ class Sample:
     bytes_each: float
     generator_share: float
     """Of its core: what wrk used."""
-
-
-def eureka_works(count: int) -> list[Work]:
-    infos = [eureka_instance(number) for number in range(0, count, max(1, count // SAMPLE))]
-    renewals = [
-        f"PUT /eureka/apps/{info['app']}/{info['instanceId']}?status=UP&lastDirtyTimestamp={DIRTY_MS}" for info in infos
-    ]
-    registrations = []
-    for info in infos:
-        changing = {"instance": info | {"lastDirtyTimestamp": "@@"}}
-        registrations.append(f"POST /eureka/apps/{info['app']} {json.dumps(changing, separators=(',', ':'))}")
-    xml = [f"POST /eureka/apps/{info['app']} {_xml(info)}" for info in infos]
-    as_json, gzip = ("Accept", "application/json"), ("Accept-Encoding", "gzip")
-    ask = "GET /eureka/apps/delta"
-    some = min(100, count)
-    # Writes come last: a delta that holds their changes would be no quiet one.
-    return [
-        Work("Eureka renewal", "eureka", renewals),
-        Work("Eureka delta, quiet, gzip", "restarted", [ask], (as_json, gzip), lists=0),
-        Work("Eureka delta, quiet, plain", "restarted", [ask], (as_json,), lists=0, is_in_quick=False),
-        Work(
-            f"Eureka delta of {some}, gzip",
-            "restarted",
-            [ask],
-            (as_json, gzip),
-            changes=some,
-            lists=some,
-            is_in_quick=False,
-        ),
-        Work(f"Eureka delta of {some}, plain", "restarted", [ask], (as_json,), lists=some, is_in_quick=False),
-        Work("Eureka delta of all, gzip", "eureka", [ask], (as_json, gzip), lists=count, is_in_quick=False),
-        Work("Eureka full fetch, gzip", "eureka", [FULL], (as_json, gzip), lists=count),
-        Work("Eureka full fetch, plain", "eureka", [FULL], (as_json,), lists=count, is_in_quick=False),
-        Work(
-            f"Eureka application of {PER_APPLICATION}",
-            "eureka",
-            sorted({f"GET /eureka/apps/{info['app']}" for info in infos}),
-            (as_json,),
-            lists=min(PER_APPLICATION, count),
-            is_in_quick=False,
-        ),
-        Work("Eureka registration, JSON", "eureka", registrations, (_type("json"),), is_counting=True, status=204),
-        Work("Eureka registration, XML", "eureka", xml, (_type("xml"),), is_counting=True, status=204),
-    ]
-
-
-def servicecenter_works(count: int, service_ids: Sequence[str], revision: str) -> list[Work]:
-    """`revision` is that of the first service: asking for it with that is answered 304."""
-    base = "/v4/default/registry"
-    numbers = range(0, count, max(1, count // SAMPLE))
-    instances = [f"{base}/microservices/{service_ids[one // PER_APPLICATION]}/instances" for one in numbers]
-    beats = [f"PUT {path}/{one:032x}/heartbeat" for one, path in zip(numbers, instances, strict=True)]
-    finds = [
-        f"GET {base}/instances?appId=default&serviceName={service_name(one)}&version=0%2B"
-        for one in range(0, count, PER_APPLICATION)
-    ]
-    unchanged = f"GET {base}/instances?appId=default&serviceName={service_name(0)}&version=0%2B&rev={revision}"
-    registrations = []
-    for one, path in zip(numbers, instances, strict=True):
-        document = servicecenter_instance(one)
-        document["properties"] = document["properties"] | {"count": "@@"}
-        registrations.append(f"POST {path} {json.dumps({'instance': document}, separators=(',', ':'))}")
-    return [
-        Work("ServiceCenter heartbeat", "servicecenter", beats),
-        Work("ServiceCenter find, unchanged (304)", "servicecenter", [unchanged], status=304),
-        Work(f"ServiceCenter find of {PER_APPLICATION}", "servicecenter", finds, lists=min(PER_APPLICATION, count)),
-        Work("ServiceCenter registration", "servicecenter", registrations, is_counting=True, is_in_quick=False),
-    ]
 
 
 def check(work: Work, server: str, url: str) -> None:
@@ -230,26 +156,7 @@ def generator_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _type(kind: str) -> tuple[str, str]:
-    return ("Content-Type", f"application/{kind}")
-
-
 def _figure(pattern: str, text: str) -> str:
     match = re.search(pattern, text)
     assert match is not None, text
     return match[1]
-
-
-def _xml(info: dict[str, object]) -> str:
-    """As a Netflix client writes XML, with a timestamp that grows."""
-
-    def element(name: str, value: object) -> str:
-        if isinstance(value, dict) and "$" in value:
-            return f'<{name} enabled="{value["@enabled"]}">{value["$"]}</{name}>'
-        if isinstance(value, dict):
-            kind = f' class="{value["@class"]}"' if "@class" in value else ""
-            inner = "".join(element(key, one) for key, one in value.items() if key != "@class")
-            return f"<{name}{kind}>{inner}</{name}>"
-        return f"<{name}>{value}</{name}>"
-
-    return element("instance", info | {"lastDirtyTimestamp": "@@"})
