@@ -16,7 +16,7 @@ Start reading at `Doorway.data_received`. A class made by `doorway` serves one e
 import asyncio
 import logging
 import re
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -36,8 +36,8 @@ SWEEP_S = 1.0
 LINGER_S = 2.0
 LINGER_BYTES = 1 << 20
 PIPELINED = 100  # requests of one connection that may wait for their turn; each costs a cycle of a few kilobytes
-KNOWN_HEADS = 32_768  # a stranger can fill this with heads of its own, which then cost some 4 KB each, and no more
 KNOWN_HEAD_BYTES = 1_024
+KNOWN_BYTES = 48 << 20  # of all heads known; 150 000 ordinary ones, and what each asks costs about as much again
 SMALL = 16 * 1024  # bytes: a body is copied behind its head up to here
 
 # Java's HttpClient offers h2c with its first request. The parser stops at such an offer and the body is lost, so
@@ -84,7 +84,7 @@ def doorway(limits: Limits, lane: Lane | None = None) -> type[HttpToolsProtocol]
         raise StartRefused(
             f"uvicorn {uvicorn_version} lacks {', '.join(missing)}: refusing to serve without limits on requests"
         )
-    return type("Doorway", (Doorway,), {"limits": limits, "hall": Hall(limits), "lane": lane, "known": {}})
+    return type("Doorway", (Doorway,), {"limits": limits, "hall": Hall(limits), "lane": lane, "known": Heads()})
 
 
 def missing_internals() -> list[str]:
@@ -95,6 +95,27 @@ def missing_internals() -> list[str]:
         for name in names
         if not hasattr(owner, name) and name not in vars(owner)["__init__"].__code__.co_names
     ]
+
+
+class Heads:
+    """Heads that the parser has read, and what they ask: the same bytes ask the same, so they are not parsed again.
+
+    The oldest go first; in a plain dict those that have gone would have to be stepped over.
+    """
+
+    def __init__(self) -> None:
+        self._questions: OrderedDict[bytes, Question] = OrderedDict()
+        self._bytes = 0
+        self.get = self._questions.get
+
+    def add(self, head: bytes, question: Question) -> None:
+        if len(head) > KNOWN_HEAD_BYTES:
+            return
+        if head not in self._questions:
+            self._bytes += len(head)
+        self._questions[head] = question
+        while self._bytes > KNOWN_BYTES:
+            self._bytes -= len(self._questions.popitem(last=False)[0])
 
 
 class Hall:
@@ -166,8 +187,7 @@ class Doorway(HttpToolsProtocol):
     limits: ClassVar[Limits]
     hall: ClassVar[Hall]
     lane: ClassVar[Lane | None]
-    known: ClassVar[dict[bytes, Question]]
-    """Heads that the parser has read, and what they ask: the same bytes ask the same, so they are not parsed again."""
+    known: ClassVar[Heads]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
@@ -334,7 +354,7 @@ class Doorway(HttpToolsProtocol):
         question = self.question_of(cycle)
         if question is not None and self.answer_at_once(question):
             cycle.response_started = cycle.response_complete = True
-            self.remember(self.head, question)
+            self.known.add(self.head + b"\r\n\r\n", question)
             return
         cycle.transport = SpeltTransport(cycle.transport)
         super()._start_asgi_task(cycle, app)
@@ -348,12 +368,6 @@ class Doorway(HttpToolsProtocol):
         if not cycle.keep_alive or self.expect_100_continue or self.parser.should_upgrade():
             return None
         return self.lane.question(cast(dict[str, Any], cycle.scope))
-
-    def remember(self, head: bytes, question: Question) -> None:
-        if len(head) + 4 <= KNOWN_HEAD_BYTES:
-            if len(self.known) >= KNOWN_HEADS:
-                del self.known[next(iter(self.known))]
-            self.known[head + b"\r\n\r\n"] = question
 
     def answer_at_once(self, question: Question) -> bool:
         """False: the lane is closed, the peer is slow to take what it was sent, or the answer has to wait."""

@@ -14,10 +14,11 @@ from uvicorn.server import ServerState
 from facade import doorway as doorway_module
 from facade.config import Settings
 from facade.doorway import Limits, doorway
+from facade.eureka.documents import SpaceDocuments
 from facade.registry.registry import Registry
 from facade.rendered import Lane, Question
 from facade.server import application
-from tests.registry.records import flat
+from tests.eureka.registrations import instance
 
 pytestmark = pytest.mark.anyio
 
@@ -79,7 +80,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, req
 
 
 async def test_a_head_is_read_once(registry: Registry) -> None:
-    await registry.register(flat())
+    await registry.register(instance("ORDERS", "orders-1"))
 
     async with connected(registry) as (lane, reader, writer):
         statuses = [await answer(reader, writer, RENEWAL) for _ in range(3)]
@@ -89,7 +90,7 @@ async def test_a_head_is_read_once(registry: Registry) -> None:
 
 
 async def test_a_head_that_comes_in_pieces_is_read_again(registry: Registry) -> None:
-    await registry.register(flat())
+    await registry.register(instance("ORDERS", "orders-1"))
 
     async with connected(registry) as (lane, reader, writer):
         await answer(reader, writer, RENEWAL)
@@ -102,7 +103,7 @@ async def test_a_head_that_comes_in_pieces_is_read_again(registry: Registry) -> 
 
 async def test_a_closed_lane_sends_known_heads_the_long_way(registry: Registry) -> None:
     """As while a registry behind us is away: then answers say how old they are."""
-    await registry.register(flat())
+    await registry.register(instance("ORDERS", "orders-1"))
 
     async with connected(registry) as (lane, reader, writer):
         await answer(reader, writer, RENEWAL)
@@ -116,15 +117,20 @@ async def test_a_closed_lane_sends_known_heads_the_long_way(registry: Registry) 
     assert (answered_here, lane.answers) == (1, 2)
 
 
-async def test_a_fault_of_ours_in_the_lane_is_met_again_on_the_long_way(registry: Registry) -> None:
-    await registry.register(flat(native=b"no document"))
+async def test_a_fault_of_ours_in_the_lane_is_met_again_on_the_long_way(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(SpaceDocuments, "application", broken)
 
     async with connected(registry) as (_, reader, writer):
         assert await answer(reader, writer, POLL) == 500
 
 
 async def test_the_oldest_heads_are_forgotten(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doorway_module, "KNOWN_HEADS", 2)
+    monkeypatch.setattr(doorway_module, "KNOWN_BYTES", 2 * len(RENEWAL))
 
     async with connected(registry) as (lane, reader, writer):
         for number in (1, 2, 3, 3, 1):
@@ -134,7 +140,7 @@ async def test_the_oldest_heads_are_forgotten(registry: Registry, monkeypatch: p
 
 
 async def test_a_long_head_is_answered_and_not_remembered(registry: Registry) -> None:
-    await registry.register(flat())
+    await registry.register(instance("ORDERS", "orders-1"))
     long = RENEWAL.replace(b"Host: a", b"Host: a\r\nX-Long: " + b"x" * doorway_module.KNOWN_HEAD_BYTES)
 
     async with connected(registry) as (lane, reader, writer):

@@ -45,7 +45,9 @@ class Documents:
     def __init__(self, registry: Registry, delta_window_s: float = 180.0) -> None:
         self._registry = registry
         self._delta_window_s = delta_window_s
-        self._spaces: dict[Space, SpaceDocuments] = {}
+        self._spaces = {  # now, and not with the first change, which others would have to wait for
+            space: SpaceDocuments(registry, space, delta_window_s) for space in registry.catalogue.spaces()
+        }
         registry.feed.follow(self._note)
 
     def of(self, space: Space) -> SpaceDocuments:

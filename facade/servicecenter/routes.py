@@ -53,6 +53,9 @@ LONGEST_URI = 2047
 CORS_METHODS = ("GET", "POST", "PUT", "DELETE", "UPDATE")
 CORS_HEADERS = ("origin", "accept", "content-type", "x-domain-name", "x-consumerid")
 
+READ_HEADERS = frozenset({b"accept-encoding", b"origin", b"user-agent", b"x-consumerid"})
+"""What the answers of the lane depend on, beside the tenant."""
+
 Handler = Callable[[Ask], Awaitable[Answer]]
 
 
@@ -201,7 +204,10 @@ class ServiceCenterFront:
             return None
         branch, ids = self._branch(place)
         handler = branch.methods.get(scope["method"]) if branch is not None else None
-        ask = Ask(scope, no_body, _tenant(scope, place), ids)
+        # The question may be kept for as long as its asker lives, so it keeps nothing that nobody reads.
+        read = {name: scope[name] for name in ("method", "query_string")}
+        read["headers"] = [(name, value) for name, value in scope["headers"] if name in READ_HEADERS]
+        ask = Ask(read, no_body, _tenant(scope, place), ids)
         if handler == self.instances.renew:
             return self._heartbeat(ask)
         if handler == self.discovery.find:
