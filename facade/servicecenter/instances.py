@@ -87,7 +87,13 @@ class Instances:
         return OK
 
     def beat(self, tenant: Tenant, service_id: str, instance_id: str, request: str = "") -> Instance:
-        lost = self._registry.lost(ServiceId(tenant, service_id), instance_id)
+        service = ServiceId(tenant, service_id)
+        stored = self._catalogue.service(service)
+        if stored is not None:  # most are its own, and need no look at what else is shown there
+            key = InstanceKey(Origin.SERVICECENTER, stored.name.space, service_id, instance_id)
+            if key in self._catalogue.leases:
+                return self._registry.renew(key)
+        lost = self._registry.lost(service, instance_id)
         return self._registry.renew(lost or self._key(tenant, service_id, instance_id, _NO_LEASE, request))
 
     def beats(self, ask: Ask) -> Callable[[], None]:

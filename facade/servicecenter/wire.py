@@ -132,16 +132,14 @@ def decode(kind: type[DocumentT], body: bytes) -> DocumentT:
         raise MalformedDocument(
             f"json: cannot unmarshal {_go_kind(value)} into Go value of type discovery.{kind.__name__}"
         )
-    record: DocumentT = _reader(kind)(value, _Place(kind.__name__))
+    record: DocumentT = _reader(kind)(value, None)
     return record
 
 
-class _Place(NamedTuple):
-    """Where in a document a value stands, as Go's decoder tells it: the innermost type, then the whole path."""
-
-    owner: str
-    path: str = ""
-
+_Place = tuple[str, str, Any] | None
+"""Where in a document a value stands: the type and the name of the member, and where that type stands. Put into words
+only when it is told; a batch of a thousand has three thousand places.
+"""
 
 _Reader = Callable[[Any, _Place], Any]
 
@@ -185,7 +183,7 @@ def _document_reader(kind: type[Document]) -> _Reader:
             field = fields.get(stated.lower())
             if field is not None and member is not None:
                 name, spelt, reader = field
-                members[name] = reader(member, _Place(owner, f"{place.path}.{spelt}" if place.path else spelt))
+                members[name] = reader(member, (owner, spelt, place))
         return kind(**members)
 
     return read
@@ -200,7 +198,7 @@ def _list_reader(kind: Any) -> _Reader:
         if type(value) is not list:
             raise _misfit(value, place, f"[]{named}")
         if len(value) > _MOST_ITEMS:
-            raise MalformedDocument(f"{place.path}: more than {_MOST_ITEMS} items")
+            raise MalformedDocument(f"{_path(place)}: more than {_MOST_ITEMS} items")
         return tuple(empty if item is None else reader(item, place) for item in value)
 
     return read
@@ -231,9 +229,19 @@ def _read_truth(value: Any, place: _Place) -> bool:
 
 
 def _misfit(value: Any, place: _Place, wanted: str) -> MalformedDocument:
+    """As Go's decoder tells it: the innermost type, then the whole path."""
+    owner = place[0] if place is not None else ""
     return MalformedDocument(
-        f"json: cannot unmarshal {_go_kind(value)} into Go struct field {place.owner}.{place.path} of type {wanted}"
+        f"json: cannot unmarshal {_go_kind(value)} into Go struct field {owner}.{_path(place)} of type {wanted}"
     )
+
+
+def _path(place: _Place) -> str:
+    names = []
+    while place is not None:
+        _, name, place = place
+        names.append(name)
+    return ".".join(reversed(names))
 
 
 def _go_kind(value: Any) -> str:
