@@ -37,6 +37,7 @@ SLOWLY := --timeout 900
 
 conformance: $(DEV) tools ## ask our server, and the real ones at hand, what the protocols promise
 	$(RUN) -m pytest conformance $(SLOWLY) $(ARGS)
+	REGISTRY_FACADE_LANE=false $(RUN) -m pytest conformance/eureka conformance/servicecenter $(SLOWLY) $(ARGS)
 	@if command -v java >/dev/null && command -v mvn >/dev/null; then set -x; $(RUN) -m pytest conformance/eureka --eureka-kind real $(SLOWLY) $(ARGS); \
 	else echo 'not asked: the real Eureka server, which needs a JDK 17 and Maven'; fi
 	@if [[ -n "$${SERVICECENTER_BIN:-}" ]]; then set -x; \
@@ -46,16 +47,19 @@ conformance: $(DEV) tools ## ask our server, and the real ones at hand, what the
 demo: $(DEV) tools ## tell the guide's story with real clients of both protocols; ARGS="--help" lists five set-ups
 	$(RUN) -m conformance.demo $(ARGS)
 
-bench: $(DEV) ## print figures side by side with nginx and a bare uvicorn; needs nginx and wrk
+bench: $(DEV) tools ## print figures side by side with the real servers, nginx and a bare uvicorn; half an hour
+	@.ci/tools wrk nginx
 	$(RUN) -m loadtests.compare $(ARGS)
 
-bench-smoke: $(DEV) ## fail when a renewal costs far more than it should beside a bare uvicorn; a minute, needs wrk
+bench-smoke: $(DEV) ## fail when a renewal costs far more than it should beside a bare uvicorn; a minute
+	@.ci/tools wrk
 	$(RUN) -m loadtests.smoke
 
 load: $(DEV) ## let a fleet of Spring, go-chassis and Java-Chassis clients live, be deployed, die and return; ARGS="--help"
 	$(RUN) -m loadtests.load $(ARGS)
 
-bench-behind: $(DEV) ## print what a registry behind ours costs and delays; needs wrk, and SERVICECENTER_BIN for a real one
+bench-behind: $(DEV) ## print what a registry behind ours costs and delays; SERVICECENTER_BIN names a real one
+	@.ci/tools wrk
 	$(RUN) -m loadtests.behind $(ARGS)
 
 bench-limits: $(DEV) ## print latencies under an open loop, growth, memory, starts and watchers beside their goals

@@ -56,6 +56,8 @@ CORS_HEADERS = ("origin", "accept", "content-type", "x-domain-name", "x-consumer
 READ_HEADERS = frozenset({b"accept-encoding", b"origin", b"user-agent", b"x-consumerid"})
 """What the answers of the lane depend on, beside the tenant."""
 
+TOLD_BYTES, TOLD_EACH_BYTES = 32 << 20, 1_024
+
 Handler = Callable[[Ask], Awaitable[Answer]]
 
 
@@ -100,6 +102,30 @@ class _Branch:
         return {method: handler for method, handler in self.methods.items() if method not in self.v4_only}
 
 
+class _Told:
+    """Answers to questions of the lane at one revision of the registry: until the next there are no others.
+
+    Most are empty (304). The others share their bytes with the kept documents, but count as if they did not: what
+    those have dropped for want of room must not live on here.
+    """
+
+    def __init__(self) -> None:
+        self._revision: Revision = 0
+        self._replies: dict[Ask, Reply] = {}
+        self._bytes = 0
+
+    def get(self, ask: Ask, revision: Revision) -> Reply | None:
+        return self._replies.get(ask) if revision == self._revision else None
+
+    def keep(self, ask: Ask, revision: Revision, reply: Reply) -> None:
+        if revision != self._revision:
+            self._revision, self._replies, self._bytes = revision, {}, 0
+        size = TOLD_EACH_BYTES + len(reply.body)
+        if self._bytes + size <= TOLD_BYTES:
+            self._bytes += size
+            self._replies[ask] = reply
+
+
 class ServiceCenterFront:
     """An ASGI application for all of this room's paths. The registry must be open: this follows its feed."""
 
@@ -114,6 +140,7 @@ class ServiceCenterFront:
         self.schemas = Schemas(registry, self.directory)
         self.discovery = Discovery(registry, self.directory, documents)
         self._server = f"SERVICECENTER/{self.options.version}".encode()
+        self._told = _Told()
         self._table = self._routes()
 
     def _routes(self) -> _Branch:
@@ -229,14 +256,11 @@ class ServiceCenterFront:
 
     def _find(self, ask: Ask) -> Question:
         find = self.discovery.finds(ask)
-        unchanged: tuple[Revision, Reply] | None = None
-        """A 304, and the revision of the whole registry at which it was said: until the next there is no other."""
 
         def answer() -> Reply | None:
-            nonlocal unchanged
             revision = self.registry.revision
-            if unchanged is not None and unchanged[0] == revision:
-                return unchanged[1]
+            if (told := self._told.get(ask, revision)) is not None:
+                return told
             try:
                 found = find()
             except FacadeError:
@@ -244,7 +268,7 @@ class ServiceCenterFront:
             if found is None:
                 return None
             answered = reply(found, ask.scope, self._server)
-            unchanged = (revision, answered) if found.status == 304 else None
+            self._told.keep(ask, revision, answered)
             return answered
 
         return answer
