@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 from facade.registry.model import Cause, Change, Instance, Origin, Space, Status
 from facade.registry.registry import Registry
@@ -35,6 +35,27 @@ class ApplicationRow(NamedTuple):
     versions: Sequence[str]
     statuses: Sequence[tuple[Status, int]]
     instances: Sequence[InstanceRow]
+
+
+class ApplicationRows(Sequence[ApplicationRow]):
+    """Each row is made when it is read: the page of a large registry is written bit by bit, between other answers."""
+
+    def __init__(self, registry: Registry, names: Sequence[tuple[str, Space]]) -> None:
+        self._registry = registry
+        self._names = names
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @overload
+    def __getitem__(self, at: int) -> ApplicationRow: ...
+    @overload
+    def __getitem__(self, at: slice) -> ApplicationRows: ...
+    def __getitem__(self, at: int | slice) -> ApplicationRow | ApplicationRows:
+        if isinstance(at, slice):
+            return ApplicationRows(self._registry, self._names[at])
+        name, space = self._names[at]
+        return _application_row(self._registry, space, name)
 
 
 class ChangeRow(NamedTuple):
@@ -70,7 +91,7 @@ def overview(registry: Registry, wanted: str = "") -> Overview:
         revision=registry.revision,
         instances=len(catalogue),
         applications=len(names),
-        shown=[_application_row(registry, space, name) for name, space in matching[:ROWS]],
+        shown=ApplicationRows(registry, matching[:ROWS]),
         changes=[row for row in changes if row is not None],
         health=health(registry),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import httpx
@@ -37,6 +38,27 @@ async def test_the_page_shows_what_is_registered(registry: Registry, http: httpx
     assert page.status_code == 200
     assert "ORDERS" in page.text
     assert "eureka/orders 0.0.1" in page.text
+
+
+async def test_others_have_their_turn_while_a_large_page_is_made(
+    registry: Registry, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What leaves meanwhile is no fault either."""
+    monkeypatch.setattr(routes, "TURN_S", 0.0)
+    for number in range(30):
+        await registry.register(flat(f"APP-{number:02d}"))
+
+    page = asyncio.create_task(http.get("/"))
+    turns = 0
+    while not page.done():
+        await asyncio.sleep(0)
+        turns += 1
+        if turns == 40:
+            await registry.cancel(flat("APP-29").key)
+
+    assert turns > 100
+    assert page.result().text.count('data-name="APP-') == 30
+    assert page.result().text.rstrip().endswith("</html>")
 
 
 async def test_the_connect_box_names_the_address_that_the_reader_used(http: httpx.AsyncClient) -> None:
