@@ -37,7 +37,8 @@ LINGER_S = 2.0
 LINGER_BYTES = 1 << 20
 PIPELINED = 100  # requests of one connection that may wait for their turn; each costs a cycle of a few kilobytes
 KNOWN_HEAD_BYTES = 1_024
-KNOWN_BYTES = 48 << 20  # of all heads known; 150 000 ordinary ones, and what each asks costs about as much again
+KNOWN_BYTES = 192 << 20  # what all known heads may cost, 110 000 ordinary ones: strangers could send any number
+QUESTION_BYTES = 1_500  # what a head costs beside itself
 SMALL = 16 * 1024  # bytes: a body is copied behind its head up to here
 
 # Java's HttpClient offers h2c with its first request. The parser stops at such an offer and the body is lost, so
@@ -98,7 +99,7 @@ def missing_internals() -> list[str]:
 
 
 class Heads:
-    """Heads that the parser has read, and what they ask: the same bytes ask the same, so they are not parsed again.
+    """Heads that the parser has read, and what they ask: the same bytes, come alone, ask the same and need no parser.
 
     The oldest go first; in a plain dict those that have gone would have to be stepped over.
     """
@@ -112,10 +113,11 @@ class Heads:
         if len(head) > KNOWN_HEAD_BYTES:
             return
         if head not in self._questions:
-            self._bytes += len(head)
+            self._bytes += len(head) + QUESTION_BYTES
         self._questions[head] = question
         while self._bytes > KNOWN_BYTES:
-            self._bytes -= len(self._questions.popitem(last=False)[0])
+            forgotten, _ = self._questions.popitem(last=False)
+            self._bytes -= len(forgotten) + QUESTION_BYTES
 
 
 class Hall:
@@ -259,14 +261,18 @@ class Doorway(HttpToolsProtocol):
                 raise RefusedError(HTTPStatus.BAD_REQUEST, "lines must end in CR LF")
             self.held = data[at:]
             return len(data)
-        self.head = head = data[at:end]
+        head = data[at:end]
         if head.count(b"\r\n") > self.limits.fields:
             raise RefusedError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too many header fields")
+        offered = head
         if b"upgrade" in head.lower():
-            head = FOREIGN_UPGRADE.sub(b"", head)
+            offered = FOREIGN_UPGRADE.sub(b"", head)
         self.is_head_whole = True
-        self.parser.feed_data(head + b"\r\n\r\n")
-        self.head = b""
+        self.head = head
+        try:
+            self.parser.feed_data(offered + b"\r\n\r\n")
+        finally:
+            self.head = b""  # whatever is started later was asked by another one
         return end + 4
 
     def take_body(self, data: bytes, at: int) -> int:
@@ -375,7 +381,8 @@ class Doorway(HttpToolsProtocol):
             return False
         try:
             reply = question()
-        except Exception:  # a fault of ours: the long way meets it again, and answers 500
+        except Exception:  # most likely the long way meets it again, and answers 500
+            log.exception("fault in the lane")
             return False
         if reply is None:
             return False

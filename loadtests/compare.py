@@ -7,7 +7,8 @@
 
 A real Eureka is started where there are a JDK and Maven, a real ServiceCenter where SERVICECENTER_BIN names one and
 there is an etcd; what cannot be started is said and left out.
-All servers run on one core, idle unless it is their turn; the generator (wrk) has the other. Rounds go forwards, then
+All servers run on one core, the real ones stopped unless it is their turn: they use a tenth of it when nobody asks. The
+generator (wrk) has the other. Rounds go forwards, then
 backwards; figures are medians with their least and most, ratios are ratios of medians.
 """
 
@@ -135,6 +136,8 @@ def _compared(ask: Ask, stack: ExitStack) -> Report:
     targets = Targets()
     _start_ours(ask, stack, targets)
     chosen = [work for work in targets.of["servicecenter"][0].works.values() if _is_chosen(work, ask.options)]
+    if not chosen:
+        raise SystemExit(f"no row has {ask.options.only!r} in its name")
     if not ask.options.without_originals:
         _start_originals(ask, stack, targets, {work.asked_of for work in chosen})
     table: Figures = {}
@@ -272,6 +275,7 @@ def _start_eureka(ask: Ask, stack: ExitStack, targets: Targets, kind: str) -> No
     if kind == "eureka":
         targets.facts.append(_start_fact("Eureka, empty", [server.ready_s], ""))
         targets.versions.append(originals.eureka_version())
+    server.sleeps = True
     ask.tell(f"started and filled: {server.name} ({kind})")
 
 
@@ -281,6 +285,7 @@ def _start_servicecenter(ask: Ask, stack: ExitStack, targets: Targets, kind: str
     targets.add(kind, Target(server, _filled_servicecenter(server, ask.count)))
     targets.facts.append(_start_fact("ServiceCenter, empty, its etcd runs", [server.ready_s], ""))
     targets.versions.append(f"ServiceCenter {originals.servicecenter_version(server.url)}")
+    server.sleeps = True
     ask.tell(f"started and filled: {server.name}")
 
 
@@ -294,9 +299,10 @@ def _measured(ask: Ask, name: str, anchors: Sequence[Server], targets: Sequence[
 
     work = targets[0].works[name]
     for target in targets:
-        if work.lists == 0:
-            time.sleep(max(0.0, target.quiet_at - time.monotonic()))
-        check(target.works[name], target.server.name, target.server.url)
+        with target.server.awake():
+            if work.lists == 0:
+                time.sleep(max(0.0, target.quiet_at - time.monotonic()))
+            check(target.works[name], target.server.name, target.server.url)
     tasks: list[Task] = [(server, work) for server in anchors]
     if work.is_bulk:
         (ask.home / "nginx" / "served" / work.stem).write_bytes(raw_body(work, targets[0].server.url))

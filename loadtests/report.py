@@ -202,7 +202,7 @@ def _held(ratio: float, goal: float | None) -> str:
     told = f"{ratio:.3f}" if ratio < 1 else f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
     if goal is None:
         return told
-    return f"{told} ≥ {goal:g}" if float(told) >= goal else f"{MISSED} {told} < {goal:g}"
+    return f"{told} ≥ {goal:g}" if ratio >= goal else f"{MISSED} {told} < {goal:g}"
 
 
 def _told(*command: str) -> str:

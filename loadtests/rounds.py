@@ -88,6 +88,11 @@ Task = tuple[Server, Work]
 
 def warm_up(task: Task, seconds: int, home: Path, least_s: float, most_s: float) -> bool:
     """Asks for `least_s`, then until three samples agree, but no more than `most_s` longer. Whether they did."""
+    with task[0].awake():
+        return _warmed_up(task, seconds, home, least_s, most_s)
+
+
+def _warmed_up(task: Task, seconds: int, home: Path, least_s: float, most_s: float) -> bool:
     server, work = task
     began, rates = time.monotonic(), list[float]()
     while True:
@@ -139,9 +144,10 @@ class _Turn(NamedTuple):
 
 def _turn(task: Task, seconds: int, home: Path) -> _Turn:
     server, work = task
-    begin, began = _Clocks.now(server), time.monotonic()
-    sample = run(work, server.url, seconds, home, next(STARTS))
-    spent, took_s = _Clocks.now(server) - begin, time.monotonic() - began
+    with server.awake():
+        begin, began = _Clocks.now(server), time.monotonic()
+        sample = run(work, server.url, seconds, home, next(STARTS))
+        spent, took_s = _Clocks.now(server) - begin, time.monotonic() - began
     return _Turn(server.name, sample, spent, spent.elsewhere_s / took_s / (os.cpu_count() or 1))
 
 

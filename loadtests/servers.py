@@ -18,6 +18,8 @@ from pathlib import Path
 SERVER_CORE, GENERATOR_CORE = "0", "1"
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+AWAKE_AFTER_S = 0.5
+"""After a stop timers have fallen due and connections have to be seen to."""
 START_WITHIN_S = 90.0
 """A JVM beside a busy generator takes its time."""
 
@@ -57,6 +59,25 @@ class Server:
     ready_s: float = 0.0
     store: Server | None = None
     """A process of its own in which it keeps its data: counted apart."""
+    sleeps: bool = False
+    """Stopped while it is not asked, or what it does by itself would count for others on the same core."""
+
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        """For its turn."""
+        if not self.sleeps:
+            yield
+            return
+        self._signal(signal.SIGCONT)
+        time.sleep(AWAKE_AFTER_S)
+        try:
+            yield
+        finally:
+            self._signal(signal.SIGSTOP)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in [*self._tree(), *(self.store._tree() if self.store else ())]:
+            os.kill(pid, number)
 
     def cpu_s(self) -> float:
         """CPU seconds of the whole process tree so far."""

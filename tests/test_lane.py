@@ -13,7 +13,7 @@ from uvicorn.server import ServerState
 
 from facade import doorway as doorway_module
 from facade.config import Settings
-from facade.doorway import Limits, doorway
+from facade.doorway import PIPELINED, QUESTION_BYTES, Limits, doorway
 from facade.eureka.documents import SpaceDocuments
 from facade.registry.registry import Registry
 from facade.rendered import Lane, Question
@@ -34,6 +34,7 @@ class Watched:
         self.heads_read = 0
         self.answers = 0
         self.is_shut = False
+        self.doorway = doorway(Limits(), self)
 
     @property
     def is_open(self) -> bool:
@@ -56,7 +57,7 @@ class Watched:
 async def connected(registry: Registry) -> AsyncIterator[tuple[Watched, asyncio.StreamReader, asyncio.StreamWriter]]:
     app, lane = application(registry, Settings(), [])
     watched = Watched(lane)
-    guarded = doorway(Limits(), watched)
+    guarded = watched.doorway
     config = uvicorn.Config(app, http=guarded, lifespan="off", log_config=None)
     config.load()
     state = ServerState()
@@ -129,8 +130,23 @@ async def test_a_fault_of_ours_in_the_lane_is_met_again_on_the_long_way(
         assert await answer(reader, writer, POLL) == 500
 
 
+async def test_a_refused_head_is_nobodys(registry: Registry) -> None:
+    """What waits in the pipeline is started later, and must not be taken for what that head asked."""
+    await registry.register(instance("ORDERS", "orders-1"))
+    slow = b"GET /eureka/apps/ORDERS/orders-1 HTTP/1.1\r\nHost: a\r\n\r\n"
+
+    async with connected(registry) as (lane, reader, writer):
+        writer.write(slow + RENEWAL * PIPELINED + POLL)
+        answers = await asyncio.wait_for(reader.read(), 10)
+        known = [lane.doorway.known.get(head) for head in (slow, RENEWAL, POLL)]
+
+    assert answers.count(b"HTTP/1.1 200") == 1 + PIPELINED
+    assert answers.count(b"HTTP/1.1 429") == 0, "the last answer before it closes"
+    assert known == [None, None, None]
+
+
 async def test_the_oldest_heads_are_forgotten(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doorway_module, "KNOWN_BYTES", 2 * len(RENEWAL))
+    monkeypatch.setattr(doorway_module, "KNOWN_BYTES", 2 * (len(RENEWAL) + QUESTION_BYTES))
 
     async with connected(registry) as (lane, reader, writer):
         for number in (1, 2, 3, 3, 1):

@@ -40,6 +40,7 @@ from facade.eureka.wire import BadQuery, Format
 from facade.registry import rules
 from facade.registry.model import Cause, Instance, InstanceKey, Origin, Space, Status
 from facade.registry.registry import Registry
+from facade.registry.turns import Turns
 from facade.rendered import Question, Rendered, Reply, no_body
 
 log = logging.getLogger(__name__)
@@ -57,8 +58,11 @@ class EurekaOptions:
     """Compare a renewal's lastDirtyTimestamp with the one held."""
 
 
-Read = Callable[[SpaceDocuments, Asked, int], Rendered | None]
-"""One of the lists; the number says how many parts of it may be made now."""
+Read = Callable[[SpaceDocuments, Asked, int | None], Rendered | None]
+"""One of the lists; the number says how many parts of it may be made now, None any number."""
+
+IN_PARTS_S = 2.0
+"""How long a reader waits for a document that is made in parts, while others change it."""
 Handler = Callable[..., Awaitable[Answer]]
 Methods = dict[str, Handler]
 
@@ -72,7 +76,7 @@ class EurekaFront:
         self._hear = hear
         self.options = options or EurekaOptions()
         self._documents = Documents(registry, self.options.delta_window_s)
-        self._making = asyncio.Lock()
+        self._making = Turns()
         self._opened_s = registry.clock.monotonic_s()
         self._began_empty = not len(registry.catalogue)
         self._instance: Methods = {"PUT": self.renew, "GET": self.instance, "DELETE": self.cancel}
@@ -242,7 +246,8 @@ class EurekaFront:
     async def read(self, ask: Ask, *_: str) -> Answer:
         """Any list: full, delta, one application, one VIP.
 
-        What has to be made first is made a few parts at a time, for one reader: the others wait for that.
+        What has to be made first is made a few parts at a time, for one reader: others who want the same wait for that.
+        Where changes come faster than that, the rest is made at once in the end.
         """
         read = _read_of(ask.segments)
         if read is None:
@@ -251,14 +256,16 @@ class EurekaFront:
             return self._list(ask.space, ask.asked, read, parts=0)
         except Unfinished:
             pass
-        async with self._making:
-            while True:
+        async with self._making.of((ask.space, *ask.segments, ask.asked)):
+            give_up_s = self.registry.clock.monotonic_s() + IN_PARTS_S
+            while self.registry.clock.monotonic_s() < give_up_s:
                 try:
                     return self._list(ask.space, ask.asked, read, parts=PARTS_AT_ONCE)
                 except Unfinished:
                     await asyncio.sleep(0)
+            return self._list(ask.space, ask.asked, read, parts=None)
 
-    def _list(self, space: Space, asked: Asked, read: Read, parts: int) -> Answer:
+    def _list(self, space: Space, asked: Asked, read: Read, parts: int | None) -> Answer:
         if self._is_gated() or (read is SpaceDocuments.delta and self.options.disable_delta):
             return FORBIDDEN
         found = read(self._documents.of(space), asked, parts)

@@ -44,8 +44,12 @@ class Catalogue:
     def __init__(self) -> None:
         self.leases: dict[InstanceKey, Lease] = {}
         """Held and dropped by the registry; a lease carries the instance as it is shown."""
+        self.revision: Revision = 0
+        """Of the last visible change."""
         self.meanings = 0
         """Counts whatever may let a name mean something else: services, aliases, faces, and applications as such."""
+        self.is_settled = True
+        """False between two writes of one commit: what is seen then has its revision, and not yet all that it shows."""
         self._counts: Counter[Origin] = Counter()
         self._applications: dict[Space, dict[str, dict[InstanceKey, Instance]]] = defaultdict(dict)
         self._application_revisions: dict[ApplicationKey, Revision] = {}
@@ -60,6 +64,7 @@ class Catalogue:
         self._consumers: dict[ServiceName, dict[ServiceId, None]] = {}
         self._wanted: dict[tuple[Tenant, str], dict[ServiceName, None]] = {}
         self._natural: dict[tuple[Space, str], str] = {}
+        self._natural_names: dict[ApplicationKey, set[str]] = defaultdict(set)
         self._faces: dict[ServiceName, FaceInUse] = {}
         self._implied: dict[ServiceId, ServiceKey] = {}
         self._application_faces: dict[ApplicationKey, dict[ServiceName, FaceInUse]] = {}
@@ -173,6 +178,7 @@ class Catalogue:
 
     def show(self, record: Record, before: Record | None, revision: Revision) -> None:
         """Make a record visible under all its keys, in place of what was there."""
+        self.revision = revision
         if before is None or not _is_same_place(before, record):
             if before is not None:
                 self._unindex(before)
@@ -184,11 +190,12 @@ class Catalogue:
 
     def hide(self, record: Record, revision: Revision) -> None:
         """Take a record out of every index. The caller has looked it up by its key."""
+        self.revision = revision
         self._unindex(record)
         self._note(record, revision)
 
     def _index(self, record: Record) -> None:
-        if not isinstance(record, Instance):
+        if isinstance(record, (Microservice, FaceInUse)):
             self.meanings += 1
         match record:
             case Instance(key=key):
@@ -196,7 +203,7 @@ class Catalogue:
                 self._place(record)
                 if key.origin is Origin.EUREKA:
                     self._portable[key.space, record.portable_id] = key
-                    self._natural_name(key.space, record.service.name, record.application)
+                    self._name(key.space, record.application, record.service.name.lower())
                     self._implied[_implied_id(record.service)] = record.service
             case Microservice(key=key, name=name):
                 self._services[key.tenant][key] = record
@@ -217,11 +224,17 @@ class Catalogue:
                 shown = key.name.version(record.version)
                 self._implied[_implied_id(shown)] = shown
 
-    def _natural_name(self, space: Space, name: str, application: str) -> None:
-        natural = (space, name.lower())
-        if self._natural.get(natural) != application:
-            self._natural[natural] = application
+    def _name(self, space: Space, application: str, natural_name: str) -> None:
+        if self._natural.get((space, natural_name)) != application:
+            self._natural[space, natural_name] = application
+            self._natural_names[space, application].add(natural_name)
             self.meanings += 1
+
+    def _unname(self, space: Space, application: str) -> None:
+        for natural_name in self._natural_names.pop((space, application), ()):
+            if self._natural.get((space, natural_name)) == application:
+                del self._natural[space, natural_name]
+        self.meanings += 1
 
     def _place(self, instance: Instance) -> None:
         key = instance.key
@@ -230,7 +243,7 @@ class Catalogue:
             self._service_instances.setdefault(ServiceId(key.space.tenant, key.group), {})[key] = instance
 
     def _unindex(self, record: Record) -> None:
-        if not isinstance(record, Instance):
+        if isinstance(record, (Microservice, FaceInUse)):
             self.meanings += 1
         match record:
             case Instance(key=key):
@@ -241,9 +254,9 @@ class Catalogue:
                 else:
                     self._portable.pop((key.space, record.portable_id), None)
                     if not self.in_application(key.space, record.application):
-                        self._natural.pop((key.space, record.service.name.lower()), None)
-                        self.meanings += 1
                         self._implied.pop(_implied_id(record.service), None)
+                if not self.in_application(record.service.space, record.application):
+                    self._unname(record.service.space, record.application)
             case Microservice(key=key, name=name):
                 del self._services[key.tenant][key]
                 _discard(self._versions, name.unversioned, name)

@@ -10,6 +10,7 @@ The rules N1-N12 are numbered as in docs/mapping.md.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
@@ -38,8 +39,8 @@ keep.
 
 KEPT_VIEWS = 10_000
 KEPT_SHOWN = 200_000
-"""Instances in all kept views together, 64 bytes each. The app that is asked for is anybody's choice, so both bound
-what a stranger can make us keep.
+"""Instances in all kept views together, about 90 bytes each. The app that is asked for is anybody's choice, so both
+bound what a stranger can make us keep.
 """
 
 TOLD_IDS = 10_000
@@ -85,27 +86,37 @@ class _Meaning(NamedTuple):
     application: ApplicationKey | None
 
 
+class _Kept(NamedTuple):
+    """What was found under a name, for as long as it is so: a poll must not cost what the instances found cost."""
+
+    meanings: int
+    """The catalogue's count when this was the name's meaning."""
+    meaning: _Meaning
+    since: Revision
+    """From when on it was: what the same name meant before had revisions of its own, which must not come again."""
+    view: View
+
+
 class _Views:
-    """What was found under names, for as long as it is so: a poll must not cost what the instances found cost."""
+    """The oldest go first; a name that is found anew is the newest again."""
 
     def __init__(self) -> None:
-        self._kept: dict[ServiceName, tuple[int, _Meaning, View]] = {}
+        self._kept: OrderedDict[ServiceName, _Kept] = OrderedDict()
         self._shown = 0
 
-    def get(self, name: ServiceName, meanings: int) -> tuple[_Meaning, View] | None:
-        kept = self._kept.get(name)
-        return kept[1:] if kept is not None and kept[0] == meanings else None
+    def get(self, name: ServiceName) -> _Kept | None:
+        return self._kept.get(name)
 
-    def keep(self, name: ServiceName, meanings: int, meaning: _Meaning, view: View) -> None:
+    def keep(self, name: ServiceName, kept: _Kept) -> None:
         self._drop(name)
-        self._kept[name] = meanings, meaning, view
-        self._shown += len(view.shown)
+        self._kept[name] = kept
+        self._shown += len(kept.view.shown)
         while self._shown > KEPT_SHOWN or len(self._kept) > KEPT_VIEWS:
             self._drop(next(iter(self._kept)))
 
     def _drop(self, name: ServiceName) -> None:
         kept = self._kept.pop(name, None)
-        self._shown -= len(kept[2].shown) if kept is not None else 0
+        self._shown -= len(kept.view.shown) if kept is not None else 0
 
 
 class Faces:
@@ -117,15 +128,23 @@ class Faces:
 
     def find(self, name: ServiceName) -> View | None:
         """All that a consumer finds under a name, in every version; None when the name means nothing (N2)."""
-        meanings = self._catalogue.meanings
-        kept = self._views.get(name, meanings)
-        meaning = kept[0] if kept is not None else self._meaning(name)
+        kept, meanings = self._views.get(name), self._catalogue.meanings
+        if kept is not None and kept.meanings == meanings:
+            if kept.view.revision == self._revision(kept.meaning, kept.since):
+                return kept.view
+            meaning: _Meaning | None = kept.meaning
+        else:
+            meaning = self._meaning(name)
         if meaning is None:
             return None
-        if kept is not None and kept[1].revision == self._revision(meaning):
-            return kept[1]
-        view = self._view(meaning)
-        self._views.keep(name, meanings, meaning, view)
+        # The ids of a name that nobody relies on are remembered for a while only, and have to be told anew each time.
+        is_lasting = bool(meaning.services) or self._catalogue.face_in_use(meaning.name) is not None
+        since = 0
+        if is_lasting:
+            since = kept.since if kept is not None and kept.meaning == meaning else self._catalogue.revision
+        view = View.of(self._shown(meaning), self._revision(meaning, since))
+        if is_lasting and self._catalogue.is_settled:
+            self._views.keep(name, _Kept(meanings, meaning, since, view))
         return view
 
     def _meaning(self, name: ServiceName) -> _Meaning | None:
@@ -146,7 +165,8 @@ class Faces:
         if face is None:
             return None
         services = (face.service,) if face.service is not None else ()
-        return self._view(_Meaning(face.key.unversioned, services, self._behind(face)))
+        meaning = _Meaning(face.key.unversioned, services, self._behind(face))
+        return View.of(self._shown(meaning), self._revision(meaning))
 
     def instance(self, service_id: ServiceId, portable_id: str) -> Shown | None:
         """One instance of a service or face, by the ids that its consumers see."""
@@ -246,17 +266,17 @@ class Faces:
                 found.append((name, Shown(instance, newest.name, newest.key.service_id)))
         return found
 
-    def _revision(self, meaning: _Meaning) -> Revision:
+    def _revision(self, meaning: _Meaning, since: Revision = 0) -> Revision:
         """When what is found last changed."""
         catalogue = self._catalogue
-        revision = catalogue.service_revision(meaning.name)
+        revision = max(since, catalogue.service_revision(meaning.name))
         for service in meaning.services:
             revision = max(revision, catalogue.service_revision(service.name.unversioned))
         if meaning.application is not None:
             revision = max(revision, catalogue.application_revision(*meaning.application))
         return revision
 
-    def _view(self, meaning: _Meaning) -> View:
+    def _shown(self, meaning: _Meaning) -> list[Shown]:
         """Native instances of the services, then those of the application, under the newest of these versions (N8)."""
         name, services, application = meaning
         shown = [
@@ -278,7 +298,7 @@ class Faces:
                 # Registered by both protocols: shown once (N10).
                 elif listening.isdisjoint(map(_address, instance.endpoints)):
                     shown.append(Shown(instance, newest.name, newest.key.service_id))
-        return View.of(shown, self._revision(meaning))
+        return shown
 
     def _application(self, name: ServiceName) -> tuple[ServiceName, ApplicationKey | None]:
         """The application that a qualified name means, and the name without its mark (N2, N4, N5).

@@ -211,6 +211,13 @@ class Registry:
     def _follow(self, commit: Commit) -> None:
         """Show a commit, whoever wrote it: the only way by which anything becomes visible."""
         self.revision = commit.revision
+        self.catalogue.is_settled = False
+        try:
+            self._follow_writes(commit)
+        finally:
+            self.catalogue.is_settled = True
+
+    def _follow_writes(self, commit: Commit) -> None:
         for write in commit.writes:
             key = write.record.key if isinstance(write, Put) else write.key
             before = self.catalogue.find(key)
@@ -311,7 +318,8 @@ class Registry:
             try:
                 unknown = await self._store.renew({key: lease.remaining_ms(now_s) for key, lease in batch.items()})
             except StoreUnavailable:
-                self._untold = dict.fromkeys(untold[start:]) | self._untold
+                left = [lease for lease in untold[start:] if not lease.ended]
+                self._untold = dict.fromkeys(left) | self._untold
                 return
             for key in unknown:
                 batch[key].disowned = True
