@@ -32,6 +32,9 @@ from facade.servicecenter.records import WatchInstanceResponse
 QUEUED_EVENTS = 1_000
 """An event is about 1 KB; a consumer that has not taken in so many is better off asking for the whole list."""
 
+WOKEN_AT_ONCE = 100
+"""Watchers; each takes some 30 µs to send."""
+
 UNKNOWN_CONSUMER = "service does not exist"
 """The Go client looks for these words."""
 
@@ -54,11 +57,14 @@ class Subscription:
         self._arrived = asyncio.Event()
 
     def push(self, event: str) -> None:
+        """One more; it is sent after `wake`."""
         if len(self._events) >= QUEUED_EVENTS:
             self.end()
         if not self.over.is_set():
             self._events.append(event)
-            self._arrived.set()
+
+    def wake(self) -> None:
+        self._arrived.set()
 
     def end(self) -> None:
         """What is not sent yet is void."""
@@ -82,6 +88,8 @@ class Watchers:
         self._directory = directory
         self._documents = documents
         self._open: defaultdict[ServiceId, set[Subscription]] = defaultdict(set)
+        self._due: deque[Subscription] = deque()
+        """To be woken: some in each turn of the event loop, or the thousands of one change would hold up all others."""
         registry.feed.follow(self._tell)
 
     def __len__(self) -> int:
@@ -146,6 +154,15 @@ class Watchers:
             event = event or self._event(action, shown, service)
             for subscription in tuple(subscriptions):
                 subscription.push(event)
+                if not self._due:
+                    asyncio.get_running_loop().call_soon(self._wake)
+                self._due.append(subscription)
+
+    def _wake(self) -> None:
+        for _ in range(min(WOKEN_AT_ONCE, len(self._due))):
+            self._due.popleft().wake()
+        if self._due:
+            asyncio.get_running_loop().call_soon(self._wake)
 
     def _may_see(self, consumer_id: ServiceId, provider: Microservice | None) -> bool:
         return Consumer(consumer_id.service_id, self._directory.service(consumer_id)).sees(provider)

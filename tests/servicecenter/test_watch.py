@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
+from contextlib import ExitStack
 from typing import Any
 
 import anyio
@@ -220,8 +223,41 @@ async def test_a_subscription_waits_for_its_next_event() -> None:
         await anyio.lowlevel.checkpoint()
         waiting = list(received)
         subscription.push("event")
+        subscription.wake()
 
     assert (waiting, received) == ([], ["event"])
+
+
+async def test_many_watchers_are_told_a_few_at_a_time(
+    client: Client, front: ServiceCenterFront, consumer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A renewal must not wait until five thousand have their event."""
+    monkeypatch.setattr(watch, "WOKEN_AT_ONCE", 2)
+    service_id = await client.create("orders")
+    await client.find("orders", consumer=consumer)
+    told = 0
+
+    async def receive(subscription: watch.Subscription) -> None:
+        nonlocal told
+        await subscription.next()
+        told += 1
+
+    with ExitStack() as subscribed:
+        readers = [
+            asyncio.create_task(
+                receive(subscribed.enter_context(front.watchers.subscribed(ServiceId(TENANT, consumer))))
+            )
+            for _ in range(7)
+        ]
+        await asyncio.sleep(0)
+        await client.register(service_id)
+        told_by_turn = [told]
+        while told < len(readers):
+            await asyncio.sleep(0)
+            told_by_turn.append(told)
+
+    steps = [after - before for before, after in itertools.pairwise(told_by_turn)]
+    assert max(steps) == 2
 
 
 # On sockets
