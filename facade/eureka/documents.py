@@ -10,16 +10,16 @@ Rules:  each instance is encoded once per change and variant. One that registere
 from __future__ import annotations
 
 import gzip
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice, takewhile
 
 from facade.eureka import gzipped
-from facade.eureka.gzipped import Deflated
+from facade.eureka.gzipped import Deflated, Runs
 from facade.eureka.listing import Application, Asked, Entry, Group, Vip, deflated_within, encode_missing
 from facade.eureka.mapping import from_instance, is_visible
 from facade.eureka.records import Action
-from facade.eureka.wire import application_frame, application_root, registry_frame, separator
+from facade.eureka.wire import Variant, application_frame, application_root, registry_frame, separator
 from facade.registry.model import Cause, Change, Instance, InstanceKey, Space, Status
 from facade.registry.registry import Registry
 from facade.rendered import Rendered
@@ -78,6 +78,8 @@ class SpaceDocuments:
         self._statuses: Counter[Status] = Counter()
         self._vips: dict[tuple[bool, str], Vip] = {}
         self._window = _DeltaWindow(delta_window_s)
+        self._full_runs: defaultdict[Variant, Runs] = defaultdict(Runs)
+        self._delta_runs: defaultdict[Variant, Runs] = defaultdict(Runs)
         self._full: dict[Asked, Rendered] = {}
         self._delta: dict[Asked, Rendered] = {}
         self.version = max(registry.revision, 2)
@@ -165,11 +167,11 @@ class SpaceDocuments:
         if not is_gzipped:
             texts = (application.text(variant) for application in self._applications.values())
             return self._rendered(frame.around(separator(variant).join(texts)), asked)
-        groups = (
+        groups = [
             application.deflated(variant, is_first=at == 0)
             for at, application in enumerate(self._applications.values())
-        )
-        return self._rendered_gzip(deflated_within(frame, groups), asked)
+        ]
+        return self._rendered_gzip(deflated_within(frame, [self._full_runs[variant].join(groups)]), asked)
 
     def _render_application(self, application: Application, asked: Asked) -> Rendered:
         variant, is_gzipped = asked[0].one_up, asked[1]
@@ -182,12 +184,12 @@ class SpaceDocuments:
         variant, is_gzipped = asked
         if not is_gzipped or len(self._window) <= _SMALL_DELTA:
             return self._render_groups(self._window.groups, self.version, self.hash_code, asked)
-        groups = (
+        groups = [
             group.deflated(variant, application_frame(variant, name), is_first=at == 0)
             for at, (name, group) in enumerate(self._window.groups.items())
-        )
+        ]
         frame = registry_frame(variant, self.version, self.hash_code)
-        return self._rendered_gzip(deflated_within(frame, groups), asked)
+        return self._rendered_gzip(deflated_within(frame, [self._delta_runs[variant].join(groups)]), asked)
 
     def _render_vip(self, vip: Vip, asked: Asked) -> Rendered:
         groups: dict[str, Group] = {}

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from operator import is_
 from typing import NamedTuple
 
 LEVEL = 6
+RUN = 32
+"""About the square root of as many pieces as there are in a large registry."""
 _HEAD = bytes.fromhex("1f8b08000000000000ff")
 _LAST_BLOCK = b"\x03\x00"
 _POLYNOMIAL = 0xEDB88320
@@ -23,6 +26,9 @@ class Deflated(NamedTuple):
     data: bytes
     crc: int
     length: int
+
+
+_NOTHING = Deflated(b"", 0, 0)
 
 
 def deflate(text: bytes) -> Deflated:
@@ -37,6 +43,23 @@ def join(pieces: Iterable[Deflated]) -> Deflated:
         data.append(piece.data)
         crc, length = _joined_crc(crc, piece.crc, piece.length), length + piece.length
     return Deflated(b"".join(data), crc, length)
+
+
+class Runs:
+    """A long row of pieces that is joined again and again: only those runs of it in which a piece is another one."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[tuple[Deflated, ...], Deflated]] = []
+
+    def join(self, pieces: Sequence[Deflated]) -> Deflated:
+        runs = [tuple(pieces[start : start + RUN]) for start in range(0, len(pieces), RUN)]
+        kept = [*self._kept, *[((), _NOTHING)] * len(runs)]
+        self._kept = [old if _is_same(old[0], run) else (run, join(run)) for old, run in zip(kept, runs, strict=False)]
+        return join(joined for _, joined in self._kept)
+
+
+def _is_same(one: Sequence[Deflated], other: Sequence[Deflated]) -> bool:
+    return len(one) == len(other) and all(map(is_, one, other))
 
 
 def gzip_member(text: Deflated) -> bytes:

@@ -45,6 +45,8 @@ INSERT INTO meta VALUES ('revision', 0);
 _PUT = "INSERT OR REPLACE INTO records (id, key, kind, revision, checksum, body) VALUES (?, ?, ?, ?, ?, ?)"
 _SELECT = "SELECT id, key, kind, revision, checksum, body FROM records"
 
+_KEYS_AT_ONCE = 200
+
 _LOCK_WAIT_S = 0.5
 """For a process that is just going: long enough to end its last checkpoint, short enough to say so within 2 s."""
 _TRY_AGAIN_S = 1.0
@@ -244,17 +246,18 @@ class _Database:
         """All of the group or, when this raises StoreUnavailable, none. A commit with no writes changed nothing."""
         at_ms = self._clock.now_ms()
         revision = self.revision
-        before: dict[bytes, _Row | None] = {}
         commits = []
         try:
             connection = self._connection or self._connect_again()
             connection.execute("BEGIN IMMEDIATE")
+            rows = _Rows(connection, [step.key for steps in group for step in steps])
             for steps in group:
-                changes = tuple(step.write for step in steps if _apply(connection, step, revision + 1, before))
+                changes = tuple(step.write for step in steps if rows.apply(step, revision + 1))
                 revision += bool(changes)
                 commits.append(Commit(revision, at_ms, changes))
+            rows.write(connection)
             _set_revision(connection, revision)
-            self._doubt = _Doubt(revision, before)
+            self._doubt = _Doubt(revision, rows.before)
             connection.execute("COMMIT")
         except BaseException as error:
             # Never go on with a connection whose last fsync failed: what its caches call clean may not be on disk.
@@ -369,17 +372,37 @@ class _Database:
         return record
 
 
-def _apply(connection: sqlite3.Connection, step: _Step, revision: Revision, before: dict[bytes, _Row | None]) -> bool:
-    """Whether anything changed. Notes what was there in `before`."""
-    held: _Row | None = connection.execute(f"{_SELECT} WHERE key = ?", (step.key,)).fetchone()
-    before.setdefault(step.key, held)
-    if step.body is None:
-        connection.execute("DELETE FROM records WHERE key = ?", (step.key,))
-        return held is not None
-    number = held[0] if held is not None else None  # a replaced record keeps its place, as it does in memory
-    checksum = crc32(step.body, crc32(step.key))
-    connection.execute(_PUT, (number, step.key, step.kind, revision, checksum, step.body))
-    return True
+class _Rows:
+    """The rows that a group of writes touches: read together, changed here, written together.
+
+    One by one each statement would let go of the interpreter's lock, and wait for the event loop to get it back.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, keys: Sequence[bytes]) -> None:
+        self.before: dict[bytes, _Row | None] = dict.fromkeys(keys)
+        self._after: dict[bytes, _Row | None] = {}
+        for start in range(0, len(keys), _KEYS_AT_ONCE):
+            some = keys[start : start + _KEYS_AT_ONCE]
+            for row in connection.execute(f"{_SELECT} WHERE key IN ({', '.join('?' * len(some))})", some):
+                self.before[row[1]] = row
+
+    def apply(self, step: _Step, revision: Revision) -> bool:
+        """Whether anything changed."""
+        held = self._after[step.key] if step.key in self._after else self.before[step.key]
+        if step.body is None:
+            self._after[step.key] = None
+            return held is not None
+        number = held[0] if held is not None else None  # a replaced record keeps its place, as it does in memory
+        if held is None:
+            self._after.pop(step.key, None)  # removed a moment ago: its place is the last now
+        checksum = crc32(step.body, crc32(step.key))
+        self._after[step.key] = (number, step.key, step.kind, revision, checksum, step.body)
+        return True
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        gone = [(key,) for key, row in self._after.items() if row is None]
+        connection.executemany("DELETE FROM records WHERE key = ?", gone)
+        connection.executemany(_PUT, [row for row in self._after.values() if row is not None])
 
 
 def _set_revision(connection: sqlite3.Connection, revision: Revision) -> None:

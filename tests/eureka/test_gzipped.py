@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facade.eureka.gzipped import deflate, gzip_member, join
+from facade.eureka import gzipped
+from facade.eureka.gzipped import RUN, Runs, deflate, gzip_member, join
 
 texts = st.lists(st.binary(max_size=300) | st.just(b"the same text " * 500))
 
@@ -31,3 +34,28 @@ def test_joining_groups_is_joining_all(first: list[bytes], second: list[bytes]) 
 
     assert groups == join(map(deflate, [*first, *second]))
     assert gzip.decompress(gzip_member(groups)) == b"".join([*first, *second])
+
+
+@given(st.lists(st.sampled_from(["change", "add", "remove"]), max_size=20), st.randoms(use_true_random=False))
+def test_a_row_that_changes_is_joined_as_if_for_the_first_time(acts: list[str], chance: Random) -> None:
+    runs, row = Runs(), [deflate(b"%d" % number) for number in range(RUN * 2 + 3)]
+    for number, act in enumerate(acts):
+        at = chance.randrange(len(row))
+        if act == "remove":
+            del row[at]
+        else:
+            row[at : at + (act == "change")] = [deflate(b"text %d" % number)]
+
+        assert runs.join(row) == join(row)
+
+
+def test_only_runs_that_changed_are_joined_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs, row = Runs(), [deflate(b"%d" % number) for number in range(RUN * 4)]
+    runs.join(row)
+    joined: list[int] = []
+    monkeypatch.setattr(gzipped, "join", lambda pieces: joined.append(len(list(pieces))) or deflate(b""))
+
+    row[RUN] = deflate(b"another")
+    runs.join(row)
+
+    assert joined == [RUN, 4]
