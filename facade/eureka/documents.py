@@ -100,38 +100,42 @@ class SpaceDocuments:
     # Reading. Where `parts` are given and more have to be made, each raises Unfinished.
 
     def full(self, asked: Asked, parts: int | None = None) -> Rendered:
-        if asked not in self._full:
+        found = self._full.get(asked)
+        if found is None:
             _make(self._missing_of_full(asked), parts)
-            self._full[asked] = self._render_full(asked)
-        return self._full[asked]
+            found = self._full[asked] = self._render_full(asked)
+        return found
 
     def delta(self, asked: Asked, parts: int | None = None) -> Rendered:
         if self._window.trim(self._clock.monotonic_s()):
             self._delta.clear()
-        if asked not in self._delta:
+        found = self._delta.get(asked)
+        if found is None:
             _make(self._missing_of_delta(asked), parts)
-            self._delta[asked] = self._render_delta(asked)
-        return self._delta[asked]
+            found = self._delta[asked] = self._render_delta(asked)
+        return found
 
     def application(self, name: str, asked: Asked, parts: int | None = None) -> Rendered | None:
         """None when nothing is listed under that name."""
         application = self._applications.get(name)
         if application is None:
             return None
-        if asked not in application.kept:
+        found = application.kept.get(asked)
+        if found is None:
             _make(application.make_missing((asked[0].one_up, asked[1])), parts)
-            application.kept[asked] = self._render_application(application, asked)
-        return application.kept[asked]
+            found = application.kept[asked] = self._render_application(application, asked)
+        return found
 
     def vip(self, name: str, asked: Asked, parts: int | None = None, *, is_secure: bool = False) -> Rendered:
         """Never a 404: a name that nobody goes by has an empty document."""
         vip = self._vips.get((is_secure, name))
         if vip is None:
             return self._render_groups({}, VIP_VERSION, "", asked)
-        if asked not in vip.kept:
+        found = vip.kept.get(asked)
+        if found is None:
             _make(encode_missing(vip.entries.values(), asked[0]), parts)
-            vip.kept[asked] = self._render_vip(vip, asked)
-        return vip.kept[asked]
+            found = vip.kept[asked] = self._render_vip(vip, asked)
+        return found
 
     def action_of(self, instance: Instance) -> Action:
         """What last happened to an instance that is known here."""
@@ -302,6 +306,8 @@ class _DeltaWindow:
 
     def trim(self, now_s: float) -> bool:
         """Forget what has been told for long enough; whether there was any such thing."""
+        if not self._changed:
+            return False
         over = list(takewhile(lambda key: self._changed[key][0] + self._length_s < now_s, self._changed))
         for key in over:
             _, application = self._changed.pop(key)

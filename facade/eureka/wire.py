@@ -50,6 +50,8 @@ class Format(StrEnum):
     XML = "application/xml"
     JSON = "application/json"
 
+    __hash__ = str.__hash__  # Enum's own is Python, and every look-up of a kept document would call it
+
 
 class Variant(NamedTuple):
     """One way of writing a registry document."""

@@ -37,6 +37,8 @@ class Status(StrEnum):
     TESTING = "TESTING"
     UNKNOWN = "UNKNOWN"
 
+    __hash__ = str.__hash__
+
 
 class Tenant(NamedTuple):
     """The two upper name-space levels. Names below them never meet."""
