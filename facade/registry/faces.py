@@ -87,13 +87,13 @@ class _Meaning(NamedTuple):
 
 
 class _Kept(NamedTuple):
-    """What was found under a name, for as long as it is so: a poll must not cost what the instances found cost."""
+    """What was found under a name or an id, for as long as it is so: a poll must not cost what those instances cost."""
 
     meanings: int
-    """The catalogue's count when this was the name's meaning."""
+    """The catalogue's count when this was the meaning."""
     meaning: _Meaning
     since: Revision
-    """From when on it was: what the same name meant before had revisions of its own, which must not come again."""
+    """From when on it was: what was meant before had revisions of its own, which must not come again."""
     view: View
 
 
@@ -101,21 +101,21 @@ class _Views:
     """The oldest go first; a name that is found anew is the newest again."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[ServiceName, _Kept] = OrderedDict()
+        self._kept: OrderedDict[ServiceName | ServiceId, _Kept] = OrderedDict()
         self._shown = 0
 
-    def get(self, name: ServiceName) -> _Kept | None:
-        return self._kept.get(name)
+    def get(self, asked: ServiceName | ServiceId) -> _Kept | None:
+        return self._kept.get(asked)
 
-    def keep(self, name: ServiceName, kept: _Kept) -> None:
-        self._drop(name)
-        self._kept[name] = kept
+    def keep(self, asked: ServiceName | ServiceId, kept: _Kept) -> None:
+        self._drop(asked)
+        self._kept[asked] = kept
         self._shown += len(kept.view.shown)
         while self._shown > KEPT_SHOWN or len(self._kept) > KEPT_VIEWS:
             self._drop(next(iter(self._kept)))
 
-    def _drop(self, name: ServiceName) -> None:
-        kept = self._kept.pop(name, None)
+    def _drop(self, asked: ServiceName | ServiceId) -> None:
+        kept = self._kept.pop(asked, None)
         self._shown -= len(kept.view.shown) if kept is not None else 0
 
 
@@ -129,23 +129,11 @@ class Faces:
     def find(self, name: ServiceName) -> View | None:
         """All that a consumer finds under a name, in every version; None when the name means nothing (N2)."""
         kept, meanings = self._views.get(name), self._catalogue.meanings
-        if kept is not None and kept.meanings == meanings:
-            if kept.view.revision == self._revision(kept.meaning, kept.since):
-                return kept.view
-            meaning: _Meaning | None = kept.meaning
-        else:
-            meaning = self._meaning(name)
+        meaning = kept.meaning if kept is not None and kept.meanings == meanings else self._meaning(name)
         if meaning is None:
             return None
-        # The ids of a name that nobody relies on are remembered for a while only, and have to be told anew each time.
         is_lasting = bool(meaning.services) or self._catalogue.face_in_use(meaning.name) is not None
-        since = 0
-        if is_lasting:
-            since = kept.since if kept is not None and kept.meaning == meaning else self._catalogue.revision
-        view = View.of(self._shown(meaning), self._revision(meaning, since))
-        if is_lasting and self._catalogue.is_settled:
-            self._views.keep(name, _Kept(meanings, meaning, since, view))
-        return view
+        return self._view(name, meaning, is_lasting=is_lasting)
 
     def _meaning(self, name: ServiceName) -> _Meaning | None:
         services = self._catalogue.versions(name)
@@ -166,7 +154,8 @@ class Faces:
             return None
         services = (face.service,) if face.service is not None else ()
         meaning = _Meaning(face.key.unversioned, services, self._behind(face))
-        return View.of(self._shown(meaning), self._revision(meaning))
+        is_lasting = bool(services) or self._catalogue.implied(service_id) is not None
+        return self._view(service_id, meaning, is_lasting=is_lasting)
 
     def instance(self, service_id: ServiceId, portable_id: str) -> Shown | None:
         """One instance of a service or face, by the ids that its consumers see."""
@@ -266,7 +255,24 @@ class Faces:
                 found.append((name, Shown(instance, newest.name, newest.key.service_id)))
         return found
 
-    def _revision(self, meaning: _Meaning, since: Revision = 0) -> Revision:
+    def _view(self, asked: ServiceName | ServiceId, meaning: _Meaning, *, is_lasting: bool) -> View:
+        """What is found, kept for as long as this meaning lasts.
+
+        The ids of a name that nobody relies on are remembered for a while only, and have to be told anew each time.
+        """
+        kept, catalogue = self._views.get(asked), self._catalogue
+        if kept is not None and kept.meaning == meaning:
+            since = kept.since
+            if kept.meanings == catalogue.meanings and kept.view.revision == self._revision(meaning, since):
+                return kept.view
+        else:
+            since = catalogue.revision
+        view = View.of(self._shown(meaning), self._revision(meaning, since))
+        if is_lasting and catalogue.is_settled:
+            self._views.keep(asked, _Kept(catalogue.meanings, meaning, since, view))
+        return view
+
+    def _revision(self, meaning: _Meaning, since: Revision) -> Revision:
         """When what is found last changed."""
         catalogue = self._catalogue
         revision = max(since, catalogue.service_revision(meaning.name))

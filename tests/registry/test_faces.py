@@ -328,7 +328,14 @@ NAMES = [
     asked("carts"),
     asked("alias"),
     asked("carts", app="eureka"),
+    asked("carts", environment="production"),
 ]
+IN_PRODUCTION = flat("CARTS", "carts-9")
+IN_PRODUCTION = replace(
+    IN_PRODUCTION,
+    key=IN_PRODUCTION.key._replace(space=Space(environment="production")),
+    service=IN_PRODUCTION.service._replace(environment="production"),
+)
 CARTS = service("carts", version="2.0.0", alias="alias")
 PLAIN = service("carts", app="eureka")  # of a plain app: its flat name is CARTS, as that of the application
 NATIVE = qualified(PLAIN, "c1", application="CARTS")
@@ -353,6 +360,9 @@ STEPS: dict[str, Step] = {
     "flat carts go": lambda registry: gone(registry, flat("CARTS", "carts-1")),
     "native carts": lambda registry: registry.transact("services", lambda: [Put(PLAIN), Put(NATIVE)]),
     "native carts go": lambda registry: gone(registry, NATIVE),
+    "carts in production": lambda registry: registry.register(IN_PRODUCTION),
+    "carts in production go": lambda registry: gone(registry, IN_PRODUCTION),
+    "production relied on": lambda registry: registry.rely_on(asked("carts", environment="production")),
     "relied on": lambda registry: registry.rely_on(asked("orders")),
     "carts relied on": lambda registry: registry.rely_on(asked("carts", app="eureka")),
 }
@@ -363,9 +373,8 @@ async def gone(registry: Registry, instance: Instance) -> None:
         await registry.cancel(instance.key)
 
 
-def found_everywhere(registry: Registry, look: Faces) -> dict[ServiceName, tuple[object, ...] | None]:
-    views = {name: look.find(name) for name in NAMES}
-    return {name: view.shown if view is not None else None for name, view in views.items()}
+def views_of(look: Faces, ids: set[ServiceId]) -> dict[ServiceName | ServiceId, View | None]:
+    return {name: look.find(name) for name in NAMES} | {one: look.instances(one) for one in ids}
 
 
 async def played(steps: list[str]) -> None:
@@ -374,16 +383,18 @@ async def played(steps: list[str]) -> None:
     registry = Registry(MemoryStore(clock), clock, Policy(merge=("carts",), plain_apps=("eureka",)))
     await registry.open()
     registry.feed.follow(lambda _change: [registry.faces.find(name) for name in NAMES] and None)
-    shown_at: dict[tuple[ServiceName, int], object] = {}
+    ids: set[ServiceId] = set()
+    shown_at: dict[tuple[object, int], object] = {}
     for step in steps:
         await STEPS[step](registry)
-        assert found_everywhere(registry, registry.faces) == found_everywhere(
-            registry, Faces(registry.catalogue, registry.policy)
-        )
-        for name in NAMES:
-            view = registry.faces.find(name)
-            if view is not None:
-                assert shown_at.setdefault((name, view.revision), view.shown) == view.shown
+        first_look = Faces(registry.catalogue, registry.policy)
+        kept, fresh = views_of(registry.faces, ids), views_of(first_look, ids)
+        for asked_for, view in kept.items():
+            expected = fresh[asked_for]
+            if view is not None and expected is not None:
+                assert view.shown == expected.shown
+                assert shown_at.setdefault((asked_for, view.revision), view.shown) == view.shown
+                ids |= {ServiceId(TENANT, told) for told in view.service_ids}
     await registry.close()
 
 
@@ -399,6 +410,14 @@ def test_what_is_found_is_never_out_of_date(steps: list[str]) -> None:
         pytest.param(
             ["flat carts", "native carts", "carts", "flat carts go", "native carts go"],
             id="the application's own revision is forgotten",
+        ),
+        pytest.param(
+            ["flat carts", "carts in production", "production relied on", "carts in production go"],
+            id="another environment takes its place",
+        ),
+        pytest.param(
+            ["flat carts", "carts", "of carts", "flat carts go"],
+            id="a service that an application had joined",
         ),
     ],
 )
