@@ -6,6 +6,7 @@ Out:  one call to the registry.
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 
@@ -158,6 +159,7 @@ class Instances:
                 await self._registry.amend(key, how)
             except InstanceNotFound:
                 continue  # it left while others were being written
+            await asyncio.sleep(0)  # a store in memory never waits, and watchers must take in what they are told
         return OK
 
     def _all(self, tenant: Tenant) -> Iterable[Instance]:

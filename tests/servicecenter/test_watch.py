@@ -332,3 +332,29 @@ async def test_a_heartbeat_socket_of_a_missing_instance_is_closed_with_the_reaso
         closed = await socket.receive()
 
     assert (closed["code"], closed["reason"]) == (4001, watch.INSTANCE_MISSING_REASON)
+
+
+async def test_a_watcher_keeps_up_with_one_request_that_changes_very_many(
+    client: Client, front: ServiceCenterFront, consumer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "QUEUED_EVENTS", 20)
+    service_id = await client.create("orders")
+    for number in range(60):
+        await client.register(service_id, endpoints=[f"rest://10.0.0.{number}:80"])
+    await client.find("orders", consumer=consumer)
+    told = 0
+
+    async def receive(subscription: watch.Subscription) -> None:
+        nonlocal told
+        while True:
+            await subscription.next()
+            told += 1
+
+    with front.watchers.subscribed(ServiceId(TENANT, consumer)) as subscription:
+        reader = asyncio.create_task(receive(subscription))
+        await client.put("instances/status", {"status": "DOWN"})
+        await asyncio.sleep(0.01)
+        is_over = subscription.over.is_set()
+        reader.cancel()
+
+    assert (told, is_over) == (60, False)
