@@ -45,7 +45,7 @@ LIMITS = (
     Limit(f"{RENEWALS[0]} of {MANY:,}", BARE, 0.9),
     Limit(f"{RENEWALS[1]} of {MANY:,}", BARE, 0.9),
     Limit(NO_LANE, BARE, 4.0),
-    *(Limit(f"{what} of {MANY:,}", f"{what} of {FEW}", 1.5) for what in RENEWALS),
+    *(Limit(f"{what} of {MANY:,}", f"{what} of {FEW}", 2.0) for what in RENEWALS),
 )
 
 
