@@ -164,6 +164,13 @@ class Client(FastHttpUser):
     network_timeout = 10.0
     connection_timeout = 10.0
 
+    # What each kind of client does in its own protocol.
+    register: Callable[[], object]
+    """Returns what `cancel` needs to know of the instance."""
+    renew: Callable[[], None]
+    cancel: Callable[[Any], None]
+    read: Callable[[], None]
+
     def __init__(self, environment: FleetEnvironment) -> None:
         super().__init__(environment)
         self.fleet = environment.fleet
@@ -181,19 +188,6 @@ class Client(FastHttpUser):
     def name(self) -> str:
         """Of the instance that this client is now."""
         return f"{self.fleet.run}-{self.kind}-{self.number}-{self.generation}"
-
-    def register(self) -> object:
-        """Returns what `cancel` needs to know of the instance."""
-        raise NotImplementedError
-
-    def renew(self) -> None:
-        raise NotImplementedError
-
-    def cancel(self, instance: Any) -> None:
-        raise NotImplementedError
-
-    def read(self) -> None:
-        raise NotImplementedError
 
     def views(self) -> Mapping[str, AbstractSet[str]]:
         """The names that this client sees, by the way in which it came to see them."""
