@@ -488,7 +488,7 @@ class SpeltTransport(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self.is_head_due and not (head := bytes(data)).startswith(b"HTTP/1.1 100 "):
             self.is_head_due = False
-            data = FIELD_NAME.sub(lambda name: spelt(name[0]), head)
+            data = respelt(head)
         self.transport.write(data)
 
     def close(self) -> None:
@@ -496,6 +496,12 @@ class SpeltTransport(asyncio.Transport):
 
     def is_closing(self) -> bool:
         return self.transport.is_closing()
+
+
+@lru_cache(maxsize=256)
+def respelt(head: bytes) -> bytes:
+    """Most answers of one second have one of a few heads."""
+    return FIELD_NAME.sub(lambda name: spelt(name[0]), head)
 
 
 @lru_cache(maxsize=256)

@@ -9,61 +9,79 @@ import struct
 import zlib
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from operator import is_
 from typing import NamedTuple
 
 LEVEL = 6
-RUN = 32
-"""About the square root of as many pieces as there are in a large registry."""
+FANOUT = 4
+"""Sums joined to one, and these again, until there is one: a small number needs the least work per changed piece."""
 _HEAD = bytes.fromhex("1f8b08000000000000ff")
 _LAST_BLOCK = b"\x03\x00"
 _POLYNOMIAL = 0xEDB88320
 
 
-class Deflated(NamedTuple):
-    """Raw deflate that ends on a byte boundary and refers to nothing before it, with the checksum of its text."""
+class Sum(NamedTuple):
+    """What a gzip member says of a text at its end."""
 
-    data: bytes
     crc: int
     length: int
 
 
-_NOTHING = Deflated(b"", 0, 0)
+class Deflated(NamedTuple):
+    """Raw deflate that ends on a byte boundary and refers to nothing before it, with the sum of its text."""
+
+    data: bytes
+    sum: Sum
 
 
 def deflate(text: bytes) -> Deflated:
     press = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
-    return Deflated(press.compress(text) + press.flush(zlib.Z_FULL_FLUSH), zlib.crc32(text), len(text))
+    return Deflated(press.compress(text) + press.flush(zlib.Z_FULL_FLUSH), Sum(zlib.crc32(text), len(text)))
 
 
-def join(pieces: Iterable[Deflated]) -> Deflated:
+def join(pieces: Sequence[Deflated]) -> Deflated:
     """The pieces as one; 9 µs each, so join groups and keep those."""
-    data, crc, length = [], 0, 0
-    for piece in pieces:
-        data.append(piece.data)
-        crc, length = _joined_crc(crc, piece.crc, piece.length), length + piece.length
-    return Deflated(b"".join(data), crc, length)
+    return Deflated(b"".join([piece.data for piece in pieces]), joined_sum([piece.sum for piece in pieces]))
 
 
-class Runs:
-    """A long row of pieces that is joined again and again: only those runs of it in which a piece is another one."""
+def gzip_member(pieces: Sequence[Deflated], whole: Sum) -> bytes:
+    """The document, copied once. `whole` is the sum of all pieces."""
+    ending = _LAST_BLOCK + struct.pack("<II", whole.crc, whole.length & 0xFFFFFFFF)
+    return b"".join([_HEAD, *[piece.data for piece in pieces], ending])
+
+
+def joined_sum(sums: Iterable[Sum]) -> Sum:
+    crc, length = 0, 0
+    for piece in sums:
+        crc, length = _joined_crc(crc, piece.crc, piece.length) if length else piece.crc, length + piece.length
+    return Sum(crc, length)
+
+
+class Sums:
+    """The sum of a long row of pieces, asked for again and again: one piece changed costs a few per level of a tree."""
 
     def __init__(self) -> None:
-        self._kept: list[tuple[tuple[Deflated, ...], Deflated]] = []
+        self._levels: list[dict[int, tuple[Sequence[Sum], Sum]]] = []
 
-    def join(self, pieces: Sequence[Deflated]) -> Deflated:
-        runs = [tuple(pieces[start : start + RUN]) for start in range(0, len(pieces), RUN)]
-        kept = [*self._kept, *[((), _NOTHING)] * len(runs)]
-        self._kept = [old if _is_same(old[0], run) else (run, join(run)) for old, run in zip(kept, runs, strict=False)]
-        return join(joined for _, joined in self._kept)
+    def whole(self, row: Sequence[Sum]) -> Sum:
+        level = 0
+        while len(row) > FANOUT:
+            row = self._joined(level, row)
+            level += 1
+        return joined_sum(row)
 
-
-def _is_same(one: Sequence[Deflated], other: Sequence[Deflated]) -> bool:
-    return len(one) == len(other) and all(map(is_, one, other))
-
-
-def gzip_member(text: Deflated) -> bytes:
-    return b"".join((_HEAD, text.data, _LAST_BLOCK, struct.pack("<II", text.crc, text.length & 0xFFFFFFFF)))
+    def _joined(self, level: int, row: Sequence[Sum]) -> list[Sum]:
+        """One for each group of this level, made anew where any in it is another one."""
+        if level == len(self._levels):
+            self._levels.append({})
+        kept = self._levels[level]
+        joined = []
+        for start in range(0, len(row), FANOUT):
+            group = row[start : start + FANOUT]
+            known = kept.get(start)
+            if known is None or known[0] != group:
+                known = kept[start] = group, joined_sum(group)
+            joined.append(known[1])
+        return joined
 
 
 def _joined_crc(first: int, second: int, second_length: int) -> int:

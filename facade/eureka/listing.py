@@ -199,12 +199,11 @@ class Application:
             frame = application_frame(variant, self.name)
             if not is_first:
                 frame = Frame(separator(variant) + frame.head, frame.tail)
-            found = self._deflated[variant, is_first] = self.deflated_within(frame, variant)
+            found = self._deflated[variant, is_first] = gzipped.join(self.within(frame, variant))
         return found
 
-    def deflated_within(self, frame: Frame, variant: Variant) -> Deflated:
-        pieces = (piece.deflated(variant, BARE, is_first=at == 0) for at, piece in enumerate(self._pieces))
-        return deflated_within(frame, pieces)
+    def within(self, frame: Frame, variant: Variant) -> list[Deflated]:
+        return within(frame, [piece.deflated(variant, BARE, is_first=at == 0) for at, piece in enumerate(self._pieces)])
 
 
 def encode_missing(entries: Iterable[Entry], variant: Variant) -> Iterator[None]:
@@ -226,9 +225,9 @@ class Vip:
         self.kept: dict[Asked, Rendered] = {}
 
 
-def deflated_within(frame: Frame, groups: Iterable[Deflated]) -> Deflated:
+def within(frame: Frame, groups: Iterable[Deflated]) -> list[Deflated]:
     """The bytes of the plain form, from groups compressed before."""
-    return gzipped.join([_deflated_constant(frame.head), *groups, _deflated_constant(frame.tail)])
+    return [_deflated_constant(frame.head), *groups, _deflated_constant(frame.tail)]
 
 
 _deflated_constant = lru_cache(maxsize=1_000)(gzipped.deflate)

@@ -11,16 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facade.eureka import gzipped
-from facade.eureka.gzipped import RUN, Runs, deflate, gzip_member, join
+from facade.eureka.gzipped import FANOUT, Deflated, Sum, Sums, deflate, gzip_member, join, joined_sum
 
 texts = st.lists(st.binary(max_size=300) | st.just(b"the same text " * 500))
+
+
+def member(pieces: list[Deflated]) -> bytes:
+    return gzip_member(pieces, joined_sum(piece.sum for piece in pieces))
 
 
 @given(texts)
 def test_joined_pieces_are_one_member(pieces: list[bytes]) -> None:
     inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
 
-    text = inflater.decompress(gzip_member(join(deflate(piece) for piece in pieces)))
+    text = inflater.decompress(member(list(map(deflate, pieces))))
 
     assert text == b"".join(pieces)
     assert inflater.eof
@@ -30,32 +34,37 @@ def test_joined_pieces_are_one_member(pieces: list[bytes]) -> None:
 @given(texts, texts)
 def test_joining_groups_is_joining_all(first: list[bytes], second: list[bytes]) -> None:
     """Groups are kept: what is joined of joined pieces must be what is joined of pieces."""
-    groups = join([join(map(deflate, first)), join(map(deflate, second))])
+    groups = [join(list(map(deflate, first))), join(list(map(deflate, second)))]
 
-    assert groups == join(map(deflate, [*first, *second]))
-    assert gzip.decompress(gzip_member(groups)) == b"".join([*first, *second])
+    assert join(groups) == join(list(map(deflate, [*first, *second])))
+    assert gzip.decompress(member(groups)) == b"".join([*first, *second])
 
 
 @given(st.lists(st.sampled_from(["change", "add", "remove"]), max_size=20), st.randoms(use_true_random=False))
-def test_a_row_that_changes_is_joined_as_if_for_the_first_time(acts: list[str], chance: Random) -> None:
-    runs, row = Runs(), [deflate(b"%d" % number) for number in range(RUN * 2 + 3)]
+def test_a_row_that_changes_is_summed_as_if_for_the_first_time(acts: list[str], chance: Random) -> None:
+    sums, row = Sums(), [deflate(b"%d" % number).sum for number in range(FANOUT**2 + 3)]
     for number, act in enumerate(acts):
         at = chance.randrange(len(row))
         if act == "remove":
             del row[at]
         else:
-            row[at : at + (act == "change")] = [deflate(b"text %d" % number)]
+            row[at : at + (act == "change")] = [deflate(b"text %d" % number).sum]
 
-        assert runs.join(row) == join(row)
+        assert sums.whole(row) == joined_sum(row)
 
 
-def test_only_runs_that_changed_are_joined_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    runs, row = Runs(), [deflate(b"%d" % number) for number in range(RUN * 4)]
-    runs.join(row)
-    joined: list[int] = []
-    monkeypatch.setattr(gzipped, "join", lambda pieces: joined.append(len(list(pieces))) or deflate(b""))
+def test_only_groups_that_changed_are_summed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    sums, row = Sums(), [deflate(b"%d" % number).sum for number in range(FANOUT**3)]
+    sums.whole(row)
+    summed: list[int] = []
 
-    row[RUN] = deflate(b"another")
-    runs.join(row)
+    def noted(some: list[Sum]) -> Sum:
+        summed.append(len(some))
+        return Sum(0, 1)
 
-    assert joined == [RUN, 4]
+    monkeypatch.setattr(gzipped, "joined_sum", noted)
+
+    row[FANOUT] = deflate(b"another").sum
+    sums.whole(row)
+
+    assert summed == [FANOUT] * 3
