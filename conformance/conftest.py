@@ -14,7 +14,7 @@ from contextlib import suppress
 
 import pytest
 
-from conformance.peers.processes import Processes, Running, etcd, facade, servicecenter
+from conformance.peers.processes import Processes, Program, Running, etcd, facade, servicecenter
 
 # Helpers whose asserts explain themselves.
 pytest.register_assert_rewrite(
@@ -88,13 +88,19 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
 
 
 @pytest.fixture(scope="session")
-def start_ours(processes: Processes, free_port: Callable[[], int]) -> StartOurs:
+def ours_program() -> Callable[..., Program]:
+    """`ours_program(port, setting=value, …)` is a server of ours with an empty registry, to be started."""
+
+    def program(port: int, **settings: object) -> Program:
+        return facade([port], _as_text(FAST_SETTINGS | settings))
+
+    return program
+
+
+@pytest.fixture(scope="session")
+def start_ours(processes: Processes, free_port: Callable[[], int], ours_program: Callable[..., Program]) -> StartOurs:
     """`start_ours(setting=value, …)` starts a server of ours with an empty registry."""
-
-    def start(**settings: object) -> Running:
-        return processes.start(facade([free_port()], _as_text(FAST_SETTINGS | settings)))
-
-    return start
+    return lambda **settings: processes.start(ours_program(free_port(), **settings))
 
 
 @pytest.fixture(scope="session")

@@ -123,9 +123,11 @@ def show(loaded: Loaded) -> None:
 def check(loaded: Loaded) -> None:
     """Say whether the settings are good, without starting or opening anything."""
     from facade.clock import SystemClock
-    from facade.server import store_of
+    from facade.registry.registry import Registry
+    from facade.server import peers_of, store_of
 
-    store_of(loaded.settings, SystemClock())
+    clock = SystemClock()
+    peers_of(loaded.settings, Registry(store_of(loaded.settings, clock), clock))
     stated = sum(not origin.startswith("default") for origin in loaded.origins.values())
     print(f"The settings are good: {stated} stated, {len(KNOBS) - stated} left at their defaults.")
 

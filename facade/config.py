@@ -65,6 +65,8 @@ class Knob:
     """Where the default comes from."""
     least: float = 0
     most: float = inf
+    flag: str = ""
+    """Where it is not the name of the knob."""
 
 
 def _default_data_dir() -> Path:
@@ -155,6 +157,17 @@ class Settings:
         Knob("yes/no", "compare a renewal's lastDirtyTimestamp with the one held", _SPRING_DEFAULT),
     ] = True
 
+    eureka_peers: Annotated[
+        tuple[str, ...],
+        Knob(
+            "URL",
+            "of other Eureka servers to replicate with, as http://HOST:8761/eureka; this one may be among them; "
+            "dns+http://NAME:8761/eureka stands for every address of a name",
+            "one node",
+            flag="--eureka-peer",
+        ),
+    ] = ()
+
     eureka_app: Annotated[
         str,
         Knob("appId", "under which ServiceCenter consumers find Eureka's applications", "ServiceComb's Syncer guide"),
@@ -240,7 +253,7 @@ def load(flags: Mapping[str, object] | None = None, file: Path | None = None) ->
 
 
 def flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    return KNOBS[name].flag or f"--{name.replace('_', '-')}"
 
 
 def variable(name: str) -> str:

@@ -26,6 +26,7 @@ from facade.console import announce, reachable, warn_if_open
 from facade.dashboard.routes import Dashboard
 from facade.doorway import Limits, doorway
 from facade.errors import StartRefused
+from facade.eureka.peers import Peers
 from facade.eureka.records import Hear
 from facade.eureka.routes import EurekaFront, EurekaOptions
 from facade.registry.registry import Registry
@@ -34,6 +35,7 @@ from facade.registry.store import Store
 from facade.rendered import Lane, Question
 from facade.servicecenter.routes import ServiceCenterFront, ServiceCenterOptions
 from facade.stores.opening import Behind, hear_of, open_store
+from facade.stores.urls import upstreams
 
 EUREKA_PATHS = ("eureka", "t")
 SERVICECENTER_PATHS = ("v4", "registry", "health", "version")
@@ -65,11 +67,12 @@ async def serve(settings: Settings) -> None:
         clock = SystemClock()
         store = store_of(settings, clock)
         registry = Registry(store, clock, policy_of(settings))
+        peers = peers_of(settings, registry)
         gc.set_threshold(*COLLECTED_AT)
         await registry.open()
         gc.freeze()  # what was on disk is no garbage: the collector need not look at it again and again
         try:
-            await _serve_registry(registry, settings, sockets, hear_of(store))
+            await _serve_registry(registry, settings, sockets, hear_of(store), peers)
         finally:
             await registry.close()
     finally:
@@ -83,6 +86,17 @@ def store_of(settings: Settings, clock: Clock) -> Store:
         is_strict=settings.when_upstream_fails == "strict", publish=settings.publish, cluster=settings.cluster
     )
     return open_store(settings.store, settings.data_dir, clock, policy_of(settings), behind)
+
+
+def peers_of(settings: Settings, registry: Registry) -> Peers | None:
+    """Raises StartRefused."""
+    if not settings.eureka_peers:
+        return None
+    if upstreams(settings.store):
+        raise StartRefused(
+            "eureka_peers: a registry behind us tells its own nodes; name peers of a store of our own only"
+        )
+    return Peers(registry, settings.eureka_peers)
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -107,15 +121,21 @@ def application(
     listening: Sequence[Address],
     stopping: asyncio.Event | None = None,
     hear: Hear | None = None,
+    peers: Peers | None = None,
 ) -> tuple[ASGIApp, Lane]:
     """The whole product as one ASGI application, over an open registry, and the short way to its commonest answers.
 
     `stopping` ends answers that have no end; `hear` is told what Eureka servers behind us say as our peers.
     """
-    eureka = EurekaFront(registry, _eureka_options(settings), hear)
+    eureka = EurekaFront(registry, _eureka_options(settings), hear, peers)
     servicecenter = ServiceCenterFront(registry, _servicecenter_options(settings, listening))
     # What nobody knows is refused in the words of ServiceCenter's router.
-    pages = Starlette(routes=[*Dashboard(registry, stopping).routes(), Mount("/", app=servicecenter)])
+    pages = Starlette(
+        routes=[
+            *Dashboard(registry, stopping, peers.health if peers is not None else None).routes(),
+            Mount("/", app=servicecenter),
+        ]
+    )
     pages.router.redirect_slashes = False  # clients of both protocols take a redirect for a failure
     fronts: dict[str, ASGIApp] = dict.fromkeys(EUREKA_PATHS, eureka) | dict.fromkeys(SERVICECENTER_PATHS, servicecenter)
 
@@ -179,11 +199,15 @@ def _servicecenter_options(settings: Settings, listening: Sequence[Address]) -> 
 
 
 async def _serve_registry(
-    registry: Registry, settings: Settings, sockets: Sequence[socket.socket], hear: Hear | None
+    registry: Registry,
+    settings: Settings,
+    sockets: Sequence[socket.socket],
+    hear: Hear | None,
+    peers: Peers | None,
 ) -> None:
     addresses = [Address(*listening.getsockname()[:2]) for listening in sockets]
     stopping = asyncio.Event()
-    app, lane = application(registry, settings, addresses, stopping, hear)
+    app, lane = application(registry, settings, addresses, stopping, hear, peers)
     server = _Server(
         uvicorn.Config(
             app,
@@ -201,7 +225,7 @@ async def _serve_registry(
         ),
         stopping,
     )
-    background = asyncio.create_task(registry.run())
+    background = asyncio.create_task(_run(registry, peers))
     try:
         serving = asyncio.create_task(server.serve(sockets=list(sockets)))
         await server.has_started.wait()
@@ -215,6 +239,14 @@ async def _serve_registry(
         await asyncio.wait((background,))
     if not background.cancelled():
         background.result()  # a fault in the registry's own tasks ends the server loudly
+
+
+async def _run(registry: Registry, peers: Peers | None) -> None:
+    """What goes on beside requests, until cancelled."""
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(registry.run())
+        if peers is not None:
+            tasks.create_task(peers.run())
 
 
 class _Server(uvicorn.Server):

@@ -279,6 +279,27 @@ DIFFERENCES = [
         "a version names a state",
         "none compares across forms",
     ),
+    Difference(
+        173,
+        "the end of an override without `lastDirtyTimestamp` is an item 500",
+        "200, as without one over HTTP",
+        "there is nothing to compare",
+        "peers always send it",
+    ),
+    Difference(
+        178,
+        "a key that it does not know, in an item or beside the list, refuses the batch with 400",
+        "ignored",
+        "a newer peer may say more",
+        "none sends one",
+    ),
+    Difference(
+        179,
+        "a batch without a list (`{}`, `null`) is a 500",
+        "400",
+        "the caller's mistake",
+        "none sends it",
+    ),
 ]
 
 BY_CASE = {difference.case: difference for difference in DIFFERENCES}

@@ -12,7 +12,7 @@ import pytest
 
 from conformance.eureka.client import Document, Eureka
 from conformance.eureka.conftest import ClientOf, wait_until
-from conformance.peers.processes import Processes
+from conformance.peers.processes import Processes, Program
 from conformance.peers.processes import eureka as real_eureka
 
 
@@ -71,12 +71,18 @@ def peer(free_port: Callable[[], int]) -> Iterator[Peer]:
 
 @pytest.fixture
 def eureka_beside(
-    eureka_kind: str, peer: Peer, processes: Processes, free_port: Callable[[], int], client_of: ClientOf
+    eureka_kind: str,
+    peer: Peer,
+    processes: Processes,
+    free_port: Callable[[], int],
+    client_of: ClientOf,
+    ours_program: Callable[..., Program],
 ) -> Eureka:
     """A server that has that peer. The original takes a peer on its own host name for itself, hence "localhost"."""
+    url = f"http://localhost:{peer.server_port}/eureka/"
     if eureka_kind == "ours":
-        pytest.skip("our server has no peers yet: replication comes in a later issue")
-    program = real_eureka(free_port(), "conformance", [f"http://localhost:{peer.server_port}/eureka/"])
+        return client_of(processes.start(ours_program(free_port(), eureka_peers=url)))
+    program = real_eureka(free_port(), "conformance", [url])
     return client_of(processes.start(replace(program, ready="/")))
 
 

@@ -6,7 +6,7 @@ No label takes its value from a client, so nobody can make the number of series 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from facade.registry.model import Cause, Change, Instance, Origin
 from facade.registry.registry import Registry
+from facade.registry.store import PeerHealth
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -21,8 +22,9 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class Figures(Collector):
     """All that `/metrics` tells."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, peers: Callable[[], Sequence[PeerHealth]] = tuple) -> None:
         self._registry = registry
+        self._peers = peers
         self._changes: Counter[tuple[Origin, Cause]] = Counter()
         self._collectors = CollectorRegistry()
         self._collectors.register(self)
@@ -51,7 +53,14 @@ class Figures(Collector):
             for cause in Cause:
                 changes.add_metric([origin, cause], self._changes[origin, cause])
         health = registry.store_health()
-        yield from (instances, changes, renewals, threshold, protected)
+        available = GaugeMetricFamily("registry_peer_available", "1 while the peer answers.", labels=["url"])
+        waiting = GaugeMetricFamily("registry_peer_waiting", "Instances it has to hear of.", labels=["url"])
+        age = GaugeMetricFamily("registry_peer_lag_seconds", "How long the first of them waits.", labels=["url"])
+        for peer in self._peers():
+            available.add_metric([peer.url], int(peer.is_available))
+            waiting.add_metric([peer.url], peer.waiting)
+            age.add_metric([peer.url], peer.age_s)
+        yield from (instances, changes, renewals, threshold, protected, available, waiting, age)
         yield GaugeMetricFamily("registry_revision", "Number of the last visible change.", registry.revision)
         yield GaugeMetricFamily("registry_store_writable", "1 when the store takes writes.", int(health.is_writable))
         yield GaugeMetricFamily("registry_data_age_seconds", "How old answers may be.", registry.data_age_s)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from starlette.staticfiles import StaticFiles
 from facade.dashboard.metrics import CONTENT_TYPE, Figures
 from facade.dashboard.overview import health, overview
 from facade.registry.registry import Registry
+from facade.registry.store import PeerHealth
 
 HERE = Path(__file__).parent
 TURN_S = 0.002
@@ -43,11 +44,17 @@ PAGE_HEADERS = {
 
 
 class Dashboard:
-    def __init__(self, registry: Registry, stopping: asyncio.Event | None = None) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        stopping: asyncio.Event | None = None,
+        peers: Callable[[], Sequence[PeerHealth]] | None = None,
+    ) -> None:
         self._registry = registry
+        self._peers = peers or (lambda: ())
         self._stopping = stopping or asyncio.Event()
         """Ends open pages: the server waits for whoever is being answered."""
-        self._figures = Figures(registry)
+        self._figures = Figures(registry, self._peers)
         self._templates = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True)
         self._templates.filters["clock"] = _clock
 
@@ -84,6 +91,7 @@ class Dashboard:
             "status": "ok" if state.store_is_writable else "degraded",
             "store": {"writable": state.store_is_writable, "text": state.store, "dataAgeSeconds": state.data_age_s},
             "selfPreservation": {origin: {"on": is_on, "text": text} for origin, is_on, text in state.protections},
+            "peers": {peer.url: {"available": peer.is_available, "waiting": peer.waiting} for peer in self._peers()},
             "auth": "none",
             "revision": self._registry.revision,
         }
@@ -95,7 +103,7 @@ class Dashboard:
     async def _render(self, template: str, request: Request) -> Response:
         wanted = request.query_params.get("filter", "")[:100]
         pieces = self._templates.get_template(template).generate(
-            overview=overview(self._registry, wanted), wanted=wanted, base=_base(request)
+            overview=overview(self._registry, wanted), peers=self._peers(), wanted=wanted, base=_base(request)
         )
         return Response(await _in_turns(pieces), media_type="text/html", headers=PAGE_HEADERS)
 

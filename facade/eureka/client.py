@@ -42,6 +42,7 @@ _JSON = {"Accept": "application/json"}
 _JSON_BODY = {**_JSON, "Content-Type": "application/json"}
 
 _REPLICAS = re.compile(rb"<registered-replicas>([^<]*)</registered-replicas>")
+_NODE = re.compile(rb"<registry-facade-node>(\w+)</registry-facade-node>")
 _PATH_BYTES = 7_000
 """Tomcat reads a head of 8 KiB, of which the path is only a part."""
 _NOT_IN_A_PATH = re.compile(r"[/\\]|^\.{0,2}$")
@@ -69,6 +70,10 @@ class Live(NamedTuple):
     """The server's own clock, by the second."""
 
 
+class BatchRefused(StoreUnavailable):
+    """It takes none of a batch, for the sake of something in it."""
+
+
 class EurekaClient:
     """Remembers the documents that it read last: the same bytes are not decoded twice."""
 
@@ -82,12 +87,16 @@ class EurekaClient:
     async def applications(self) -> Listing:
         """All instances. The very object that it gave before while the bytes are the same."""
         listing = await self._listing(_ALL)
-        assert listing is not None, "only the delta can be switched off"
+        assert listing is not None, "a refusal is a failure here"
         return listing
+
+    async def applications_if_open(self) -> Listing | None:
+        """All instances; None while it refuses to list any, because it has just started and knows of none."""
+        return await self._listing(_ALL, may_refuse=True)
 
     async def delta(self) -> Listing | None:
         """What changed in the last three minutes; None where the server does not tell (it can be told not to)."""
-        return await self._listing(_DELTA)
+        return await self._listing(_DELTA, may_refuse=True)
 
     async def instance(self, application: str, instance_id: str, base: str | None = None) -> Live | None:
         """Asked live, of `base` or of whoever answers. None: there is no such instance."""
@@ -100,6 +109,10 @@ class EurekaClient:
         """The service URLs of the peers that this server tells of what it hears."""
         # Only its XML can be read: asked for JSON, the server cannot write this document (500).
         return await self.outbound.ask("GET", "/status", _replicas, headers={"Accept": "application/xml"}, base=base)
+
+    async def node(self) -> str | None:
+        """By which name a server of ours tells itself from others of ours; None of any other server."""
+        return await self.outbound.ask("GET", "/status", _node, headers={"Accept": "application/xml"})
 
     async def is_facade(self, base: str | None = None) -> bool:
         """Whether it is a front of ours, which says so of itself."""
@@ -149,9 +162,11 @@ class EurekaClient:
     # Writing, as a peer does: to one server, which tells nobody
 
     async def batch(self, base: str, items: Sequence[BatchItem]) -> list[BatchResult]:
-        """What became of each item, in order."""
+        """What became of each item, in order. Raises BatchRefused."""
 
-        def read(reply: Reply) -> list[BatchResult]:
+        def read(reply: Reply) -> list[BatchResult] | str:
+            if (refusal := _not_taken(reply)) is not None:
+                return refusal
             _expect(reply, 200)
             results = wire_json.decode_batch_results(reply.body)
             if len(results) != len(items):
@@ -159,18 +174,21 @@ class EurekaClient:
             return results
 
         content = wire_json.encode_batch(items)
-        return await self.outbound.ask(
+        answer = await self.outbound.ask(
             "POST", "/peerreplication/batch/", read, headers=_JSON_BODY, content=content, base=base
         )
+        if isinstance(answer, str):
+            raise BatchRefused(f"{base}: {answer}")
+        return answer
 
     # Private
 
-    async def _listing(self, path: str) -> Listing | None:
+    async def _listing(self, path: str, *, may_refuse: bool = False) -> Listing | None:
         """The listing under a path; what was read last is given again while the bytes are the same."""
         last = self._last.get(path)
 
         def read(reply: Reply) -> Listing | _Undecoded | None:
-            if reply.status == 403 and path == _DELTA:
+            if reply.status == 403 and may_refuse:
                 return None
             _expect(reply, 200)
             if last is not None and last[0] == reply.body and last[1].base == reply.base:
@@ -312,10 +330,17 @@ def _is_known(reply: Reply) -> bool:
     return True
 
 
+def _not_taken(reply: Reply) -> str | None:
+    """400 with the reason in plain text."""
+    if reply.status not in (400, 413, 415):
+        return None
+    return f"answered {reply.status}" if _is_page(reply) else f"{reply.status} {_beginning(reply.body)}".strip()
+
+
 def _refusal(reply: Reply) -> str | None:
-    """204 for what was taken; 400 with the reason in plain text."""
-    if reply.status in (400, 413, 415):
-        return f"answered {reply.status}" if _is_page(reply) else f"{reply.status} {_beginning(reply.body)}".strip()
+    """204 for what was taken."""
+    if (refusal := _not_taken(reply)) is not None:
+        return refusal
     if reply.status != 204:
         _expect(reply, 200)
     return None
@@ -327,6 +352,11 @@ def _replicas(reply: Reply) -> tuple[str, ...]:
     if found is None:
         raise MalformedDocument("its status names no replicas")
     return tuple(url.strip().rstrip("/") for url in found[1].decode("utf-8", "replace").split(",") if url.strip())
+
+
+def _node(reply: Reply) -> str | None:
+    found = _NODE.search(reply.body) if reply.status == 200 else None
+    return found[1].decode() if found is not None else None
 
 
 def _names_us(reply: Reply) -> bool:

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import os
 import resource
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from starlette.types import Receive, Scope, Send
@@ -35,11 +35,13 @@ from facade.eureka.exchange import (
     split_path,
 )
 from facade.eureka.listing import Asked
+from facade.eureka.peers import Peers
 from facade.eureka.records import BatchItem, BatchResult, DataCenterInfo, Hear, InstanceInfo
 from facade.eureka.wire import BadQuery, Format
 from facade.registry import rules
 from facade.registry.model import Cause, Instance, InstanceKey, Origin, Space, Status
 from facade.registry.registry import Registry
+from facade.registry.store import PeerHealth
 from facade.registry.turns import Turns
 from facade.rendered import Question, Rendered, Reply, no_body
 
@@ -70,10 +72,17 @@ Methods = dict[str, Handler]
 class EurekaFront:
     """Made over an open registry: it remembers whether that was empty, and follows it from then on."""
 
-    def __init__(self, registry: Registry, options: EurekaOptions | None = None, hear: Hear | None = None) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        options: EurekaOptions | None = None,
+        hear: Hear | None = None,
+        peers: Peers | None = None,
+    ) -> None:
         """`hear` is told first what peers say, where a Eureka stands behind us: these may be its servers."""
         self.registry = registry
         self._hear = hear
+        self._peers = peers
         self.options = options or EurekaOptions()
         self._documents = Documents(registry, self.options.delta_window_s)
         self._making = Turns()
@@ -163,6 +172,8 @@ class EurekaFront:
             _, ahead_ms = self._renew(key, dirty_ms)
         except InstanceNotFound:
             return NOT_FOUND
+        if self._peers is not None:
+            self._peers.note_renewal(key)
         return NOT_FOUND if ahead_ms > 0 else OK
 
     async def _renew_replicated(self, key: InstanceKey, dirty_ms: int | None, override: Status) -> BatchResult:
@@ -170,7 +181,9 @@ class EurekaFront:
         held, ahead_ms = self._renew(key, dirty_ms)
         if ahead_ms > 0:
             if override is not Status.UNKNOWN:
-                await self.registry.amend(key, lambda instance: rules.overridden(instance, override))
+                await self.registry.amend(
+                    key, lambda instance: rules.overridden(instance, override), is_replicated=True
+                )
             return BatchResult(404)
         return BatchResult(409, self._info(held)) if ahead_ms < 0 else BatchResult(200)
 
@@ -200,9 +213,12 @@ class EurekaFront:
         registry = self.registry
         candidate = mapping.to_instance(info, ask.space, registry.policy, registry.clock.now_ms(), ask.source_address)
         await registry.register(candidate, is_replicated=is_replicated)
+        if self._peers is not None and not is_replicated:
+            self._peers.note_renewal(candidate.key)  # of one that changes nothing they would not hear
 
     async def cancel(self, ask: Ask, application: str, instance_id: str) -> Answer:
-        await self.registry.cancel(self._find(ask.space, application, instance_id).key)
+        key = self._find(ask.space, application, instance_id).key
+        await self.registry.cancel(key, is_replicated=ask.is_replicated)
         return OK
 
     # What operators say
@@ -215,7 +231,9 @@ class EurekaFront:
             raise BadQuery("value: expected UP, DOWN, STARTING or OUT_OF_SERVICE")
         dirty_ms = ask.stated_dirty_ms
         self._renew_native(held)
-        await self.registry.amend(held.key, lambda instance: rules.overridden(instance, status, dirty_ms))
+        await self.registry.amend(
+            held.key, lambda it: rules.overridden(it, status, dirty_ms), is_replicated=ask.is_replicated
+        )
         return OK
 
     async def lift_override(self, ask: Ask, application: str, instance_id: str) -> Answer:
@@ -226,7 +244,9 @@ class EurekaFront:
             raise BadQuery("value: expected a status")
         dirty_ms = ask.stated_dirty_ms
         self._renew_native(held)
-        await self.registry.amend(held.key, lambda instance: rules.restored(instance, status, dirty_ms))
+        await self.registry.amend(
+            held.key, lambda it: rules.restored(it, status, dirty_ms), is_replicated=ask.is_replicated
+        )
         return OK
 
     async def amend_metadata(self, ask: Ask, application: str, instance_id: str) -> Answer:
@@ -276,6 +296,11 @@ class EurekaFront:
     def _is_gated(self) -> bool:
         if not self.registry.has_data:
             return True
+        if self._began_empty and self._peers is not None:
+            if self._peers.has_copied:
+                return False
+            if self._peers.are_unheard:
+                return True
         return self._began_empty and self.registry.clock.monotonic_s() - self._opened_s < self.options.read_gate_s
 
     async def instance(self, ask: Ask, application: str, instance_id: str) -> Answer:
@@ -320,8 +345,21 @@ class EurekaFront:
         for item in items:
             if item.action is not None and item.action not in _ACTIONS:
                 raise MalformedDocument(f"action: {item.action[:60]!r} is none of {', '.join(_ACTIONS)}")
-        results = [await self._hear_or_apply(ask, item) for item in items]
-        return Answer(200, wire_json.encode_batch_results(results), Format.JSON)
+        return Answer(200, wire_json.encode_batch_results(await self._apply_all(ask, items)), Format.JSON)
+
+    async def _apply_all(self, ask: Ask, items: Sequence[BatchItem]) -> list[BatchResult]:
+        """Those of one instance in order, all others together: a peer waits for 200 ms, and each may be a commit."""
+        results = [BatchResult(500)] * len(items)
+        places: dict[tuple[str | None, str | None], list[int]] = {}
+        for place, item in enumerate(items):
+            places.setdefault((item.app_name, item.instance_id), []).append(place)
+
+        async def in_order(some: list[int]) -> None:
+            for place in some:
+                results[place] = await self._hear_or_apply(ask, items[place])
+
+        await asyncio.gather(*map(in_order, places.values()))
+        return results
 
     async def _hear_or_apply(self, ask: Ask, item: BatchItem) -> BatchResult:
         if self._hear is None:
@@ -354,7 +392,7 @@ class EurekaFront:
         return await self._renew_replicated(key, item.last_dirty_ms, item.overridden_status)
 
     async def _apply_cancel(self, ask: Ask, key: InstanceKey, item: BatchItem) -> BatchResult:
-        await self.registry.cancel(key)
+        await self.registry.cancel(key, is_replicated=True)
         return BatchResult(200)
 
     async def _apply_status(self, ask: Ask, key: InstanceKey, item: BatchItem) -> BatchResult:
@@ -362,13 +400,17 @@ class EurekaFront:
         if status is None:
             return BatchResult(500)
         self.registry.renew(key)
-        await self.registry.amend(key, lambda it: rules.overridden(it, status, item.last_dirty_ms or 0))
+        await self.registry.amend(
+            key, lambda it: rules.overridden(it, status, item.last_dirty_ms or 0), is_replicated=True
+        )
         return BatchResult(200)
 
     async def _apply_lift(self, ask: Ask, key: InstanceKey, item: BatchItem) -> BatchResult:
         status = item.status or Status.UNKNOWN
         self.registry.renew(key)
-        await self.registry.amend(key, lambda it: rules.restored(it, status, item.last_dirty_ms or 0))
+        await self.registry.amend(
+            key, lambda it: rules.restored(it, status, item.last_dirty_ms or 0), is_replicated=True
+        )
         return BatchResult(200)
 
     # Looking up
@@ -408,7 +450,14 @@ class EurekaFront:
             "current-memory-usage": f"{memory_mb}mb",
             "server-uptime": f"{uptime_min // 60:02}:{uptime_min % 60:02}",
         }
-        replicas = {"registered-replicas": "", "available-replicas": "", "unavailable-replicas": ""}
+        peers = self._peers.health() if self._peers is not None else []
+        if self._peers is not None:
+            general["registry-facade-node"] = self._peers.node
+        replicas = {
+            "registered-replicas": _urls(peers),
+            "available-replicas": _urls([peer for peer in peers if peer.is_available]),
+            "unavailable-replicas": _urls([peer for peer in peers if not peer.is_available]),
+        }
         own = InstanceInfo(
             instance_id="registry-facade",
             host_name="localhost",
@@ -433,6 +482,11 @@ def _read_of(segments: list[str]) -> Read | None:
         case ["vips" | "svips" as kind, vip]:
             return lambda documents, asked, parts: documents.vip(vip, asked, parts, is_secure=kind == "svips")
     return None
+
+
+def _urls(peers: Iterable[PeerHealth]) -> str:
+    """Each followed by a comma, as the original writes them."""
+    return "".join(f"{peer.url}/," for peer in peers)
 
 
 def _reply(answer: Answer) -> Reply:

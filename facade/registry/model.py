@@ -264,6 +264,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     cause: Cause
     before: Record | None
     after: Record | None
+    is_replicated: bool = False
+    """Told by a peer, who has told all others."""
 
     @property
     def record(self) -> Record:

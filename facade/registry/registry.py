@@ -100,7 +100,7 @@ class Registry:
             registered_ms = held.registered_ms if held is not None else now_ms
             wanted = replace(wanted, registered_ms=registered_ms, updated_ms=now_ms)
             if held is None or not rules.is_same_but_for_time(held, wanted):
-                await self._store.write([Put(wanted, Cause.REGISTERED)])
+                await self._store.write([Put(wanted, Cause.REGISTERED, is_replicated)])
             if held is not None:
                 self._begin_anew(candidate.key)
             return self._held(candidate.key)
@@ -142,15 +142,20 @@ class Registry:
         except FacadeError as error:  # its owner hears of it with the next renewal
             log.warning("lost instance not taken again instance=%s reason=%s", instance.key.instance_id, error)
 
-    async def cancel(self, key: InstanceKey) -> Instance:
+    async def cancel(self, key: InstanceKey, *, is_replicated: bool = False) -> Instance:
         """End an instance at its owner's or an operator's wish; returns its last record. Raises InstanceNotFound."""
         async with self._turns.of(key):
             last = self._held(key)
-            await self._store.write([Remove(key, Cause.CANCELLED)])
+            await self._store.write([Remove(key, Cause.CANCELLED, is_replicated)])
             return last
 
     async def amend(
-        self, key: InstanceKey, how: Callable[[Instance], Instance], cause: Cause = Cause.AMENDED
+        self,
+        key: InstanceKey,
+        how: Callable[[Instance], Instance],
+        cause: Cause = Cause.AMENDED,
+        *,
+        is_replicated: bool = False,
     ) -> Instance:
         """Change what is held by a pure function of it; the same object back means that nothing is to change.
 
@@ -161,7 +166,8 @@ class Registry:
             wanted = how(held)
             if wanted is held:
                 return held
-            await self._store.write([Put(replace(wanted, updated_ms=self.clock.now_ms()), cause)])
+            amended = replace(wanted, updated_ms=self.clock.now_ms())
+            await self._store.write([Put(amended, cause, is_replicated)])
             return self._held(key)
 
     async def transact(self, turn: Hashable, decide: Callable[[], Sequence[Write]]) -> None:
@@ -229,7 +235,14 @@ class Registry:
             else:
                 continue
             self.feed.publish(
-                Change(revision=commit.revision, at_ms=commit.at_ms, cause=write.cause, before=before, after=after)
+                Change(
+                    revision=commit.revision,
+                    at_ms=commit.at_ms,
+                    cause=write.cause,
+                    before=before,
+                    after=after,
+                    is_replicated=write.is_replicated,
+                )
             )
 
     def _show(self, before: Record | None, after: Record, revision: Revision) -> None:

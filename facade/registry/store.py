@@ -17,6 +17,8 @@ class Put(NamedTuple):
 
     record: Record
     cause: Cause = Cause.REGISTERED
+    is_replicated: bool = False
+    """Told by a peer: not to be passed on to others."""
 
 
 class Remove(NamedTuple):
@@ -24,6 +26,7 @@ class Remove(NamedTuple):
 
     key: RecordKey
     cause: Cause = Cause.CANCELLED
+    is_replicated: bool = False
 
 
 Write = Put | Remove
@@ -59,6 +62,18 @@ class StoreHealth(NamedTuple):
     """Instances that a registry behind us does not take: only we list them."""
     doubted: int = 0
     """Records that are gone behind us and shown all the same, because too many went at once."""
+
+
+class PeerHealth(NamedTuple):
+    """How another server is told what we hear."""
+
+    url: str
+    is_available: bool
+    waiting: int
+    """Instances of which it has not been told something yet."""
+    age_s: float
+    """How long the first of them has waited."""
+    text: str
 
 
 class Store(Protocol):

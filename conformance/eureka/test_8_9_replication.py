@@ -1,0 +1,190 @@
+"""What a server tells its peers, a real Eureka server among them (cases 183-187)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from conformance.conftest import RanAgainst
+from conformance.eureka.client import JSON, REPLICATED, Eureka, instance_path, registration
+from conformance.eureka.conftest import ClientOf, wait_until
+from conformance.peers.processes import MissingToolError, Processes, Program, Running
+from conformance.peers.processes import eureka as real_eureka
+
+SOON_S = 15.0
+"""For what comes within a second by design: such machines are busy, and a case asserts that it comes, not when."""
+
+
+class Pair:
+    """The server under test and a real one, each a peer of the other. The real one takes a peer on its own host name
+    for itself, hence "localhost"."""
+
+    def __init__(self, processes: Processes, client_of: ClientOf, tested: Program, real: Program) -> None:
+        self.real_program = replace(real, ready="/")
+        self._processes = processes
+        self._client_of = client_of
+        self.real_server = processes.start(self.real_program)
+        self.tested_server = processes.start(tested)
+        self.real = client_of(self.real_server)
+        self.tested = client_of(self.tested_server)
+
+    def restart_real(self) -> None:
+        """Empty, as every Eureka server starts."""
+        self.real_server.stop()
+        self.real_server = self._processes.start(self.real_program)
+
+    def stop(self) -> None:
+        self.tested_server.stop()
+        self.real_server.stop()
+
+
+@pytest.fixture(scope="module")
+def _clients() -> Iterator[ClientOf]:
+    clients: list[Eureka] = []
+
+    def connect(server: Running) -> Eureka:
+        clients.append(Eureka(server.url))
+        return clients[-1]
+
+    yield connect
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture(scope="module")
+def pair(
+    eureka_kind: str,
+    processes: Processes,
+    free_port: Callable[[], int],
+    _clients: ClientOf,
+    ran_against: RanAgainst,
+    ours_program: Callable[..., Program],
+) -> Iterator[Pair]:
+    tested_port, real_port = free_port(), free_port()
+    real_url, tested_url = f"http://localhost:{real_port}/eureka/", f"http://localhost:{tested_port}/eureka/"
+    try:
+        real = real_eureka(real_port, "conformance", [tested_url])
+        if eureka_kind == "ours":
+            tested = ours_program(tested_port, eureka_peers=real_url)
+        else:
+            tested = replace(real_eureka(tested_port, "conformance", [real_url]), ready="/")
+    except MissingToolError as missing:
+        pytest.skip(str(missing))
+    ran_against("eureka", f"{eureka_kind}, a peer of a real server")
+    pair = Pair(processes, _clients, tested, real)
+    yield pair
+    pair.stop()
+
+
+def shown(eureka: Eureka, app: str, instance_id: str = "i1") -> tuple[str, str] | None:
+    """Status and override, asked live."""
+    answer = eureka.get(instance_path(app, instance_id), headers=JSON)
+    if answer.status_code != 200:
+        return None
+    instance = answer.json()["instance"]
+    return instance["status"], instance["overriddenStatus"]
+
+
+@pytest.mark.parametrize("direction", ["out", "in"])
+def test_184_what_clients_say_reaches_the_peer(pair: Pair, app: str, direction: str) -> None:
+    here, there = (pair.tested, pair.real) if direction == "out" else (pair.real, pair.tested)
+    path = instance_path(app, "i1")
+
+    here.given(app)
+    wait_until(lambda: shown(there, app) == ("UP", "UNKNOWN"), within_s=SOON_S)
+    here.put(f"{path}/status?value=OUT_OF_SERVICE&lastDirtyTimestamp=1000")
+    wait_until(lambda: shown(there, app) == ("OUT_OF_SERVICE", "OUT_OF_SERVICE"), within_s=SOON_S)
+    here.delete(f"{path}/status?value=UP&lastDirtyTimestamp=1000")
+    wait_until(lambda: shown(there, app) == ("UP", "UNKNOWN"), within_s=SOON_S)
+    here.put(f"{path}/metadata?colour=blue")
+    wait_until(lambda: there.instance(app)["metadata"].get("colour") == "blue", within_s=SOON_S)
+    here.cancel(app)
+    wait_until(lambda: shown(there, app) is None, within_s=SOON_S)
+
+
+@pytest.mark.parametrize("direction", ["out", "in"])
+def test_184_renewals_keep_a_lease_at_the_peer(pair: Pair, app: str, direction: str) -> None:
+    here, there = (pair.tested, pair.real) if direction == "out" else (pair.real, pair.tested)
+    here.given(app, leaseInfo={"renewalIntervalInSecs": 1, "durationInSecs": 3})
+    wait_until(lambda: shown(there, app) is not None, within_s=SOON_S)
+
+    ends_s = time.monotonic() + 12  # its lease would have ended twice
+    while time.monotonic() < ends_s:
+        assert here.put(f"{instance_path(app, 'i1')}?status=UP&lastDirtyTimestamp=1000").status_code == 200
+        time.sleep(0.5)
+
+    assert shown(there, app) == ("UP", "UNKNOWN")
+
+
+def test_183_what_a_peer_told_is_not_passed_on(pair: Pair, app: str) -> None:
+    pair.tested.register(app, headers=REPLICATED)
+    pair.tested.given(app, "mark")
+
+    wait_until(lambda: shown(pair.real, app, "mark") is not None, within_s=SOON_S)
+    time.sleep(1)
+
+    assert shown(pair.real, app) is None
+
+
+def test_185_a_peer_that_comes_back_empty_is_told_again(pair: Pair, app: str) -> None:
+    pair.tested.given(app, metadata={"k": "v"})
+    wait_until(lambda: shown(pair.real, app) is not None, within_s=SOON_S)
+
+    pair.restart_real()
+    assert shown(pair.real, app) is None
+
+    def is_told_again() -> bool:
+        pair.tested.put(f"{instance_path(app, 'i1')}?status=UP&lastDirtyTimestamp=1000")
+        return shown(pair.real, app) is not None
+
+    wait_until(is_told_again, within_s=SOON_S)
+    assert pair.real.instance(app)["metadata"] == {"k": "v"}
+
+
+def test_186_a_newer_copy_at_the_peer_wins_with_its_override(pair: Pair, app: str) -> None:
+    path = instance_path(app, "i1")
+    pair.tested.given(app)
+    wait_until(lambda: shown(pair.real, app) is not None, within_s=SOON_S)
+    newer = registration(app, "i1", lastDirtyTimestamp="2000", metadata={"colour": "green"})
+    pair.real.post(app, {"instance": newer}, REPLICATED)
+    pair.real.put(f"{path}/status?value=OUT_OF_SERVICE&lastDirtyTimestamp=2000", headers=REPLICATED)
+    assert shown(pair.tested, app) == ("UP", "UNKNOWN")
+
+    pair.tested.put(f"{path}?status=UP&lastDirtyTimestamp=1000")
+
+    wait_until(lambda: shown(pair.tested, app) == ("OUT_OF_SERVICE", "OUT_OF_SERVICE"), within_s=SOON_S)
+    assert pair.tested.instance(app)["metadata"] == {"colour": "green"}
+
+
+def test_187_a_server_that_starts_takes_over_what_its_only_peer_has(
+    eureka_kind: str,
+    processes: Processes,
+    free_port: Callable[[], int],
+    client_of: ClientOf,
+    start_eureka: Callable[..., Running],
+    ours_program: Callable[..., Program],
+    app: str,
+) -> None:
+    """Both ways: a real server that starts beside ours, and ours that starts beside a real one."""
+    first = client_of(start_eureka())
+    first.given(app, "i1", leaseInfo={"durationInSecs": 90})
+    first.given(app, "i2", leaseInfo={"durationInSecs": 90})
+    peer = f"http://localhost:{first.url.rpartition(':')[2]}/eureka/"
+    program = real_eureka(free_port(), "conformance", [peer])
+    fetching = (
+        "--eureka.client.fetch-registry=true",
+        "--eureka.client.register-with-eureka=true",
+        "--eureka.server.number-of-replicas=1",
+    )
+    second = processes.start(replace(program, command=[*program.command, *fetching], ready="/"))
+
+    wait_until(lambda: all(shown(client_of(second), app, one) for one in ("i1", "i2")), within_s=60)
+
+    if eureka_kind == "ours":
+        third = processes.start(ours_program(free_port(), eureka_peers=f"http://localhost:{second.url[-5:]}/eureka/"))
+        wait_until(lambda: all(shown(client_of(third), app, one) for one in ("i1", "i2")), within_s=SOON_S)
+        third.stop()
+    second.stop()
