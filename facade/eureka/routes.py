@@ -370,9 +370,10 @@ class EurekaFront:
         return BatchResult(200) if _may_be_echo(item) else await self._apply(ask, item)
 
     async def _apply(self, ask: Ask, item: BatchItem) -> BatchResult:
-        if item.action is None or not item.app_name or not item.instance_id:
+        # A registration carries its id with it.
+        if item.action is None or not item.app_name or not (item.instance_id or item.action == "Register"):
             return BatchResult(500)
-        key = InstanceKey(Origin.EUREKA, ask.space, item.app_name.upper(), item.instance_id)
+        key = InstanceKey(Origin.EUREKA, ask.space, item.app_name.upper(), item.instance_id or "")
         try:
             return await _ACTIONS[item.action](self, ask, key, item)
         except InstanceNotFound:
