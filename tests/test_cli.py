@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from facade import __version__
-from facade.config import KNOBS
+from facade.config import KNOBS, flag
 
 COMMAND = [sys.executable, "-m", "facade"]
 # In place of the server: tells what it was given, then serves nobody until it is told to stop.
@@ -129,7 +129,7 @@ def test_help_spells_out_every_flag(environment: dict[str, str]) -> None:
     """However narrow the terminal is."""
     text = run(environment, "serve", "--help").stdout
 
-    assert [name for name in KNOBS if f"--{name.replace('_', '-')} " not in text] == []
+    assert [name for name in KNOBS if f"{flag(name)} " not in text] == []
 
 
 @pytest.mark.parametrize("told_to_stop", [signal.SIGTERM, signal.SIGINT])

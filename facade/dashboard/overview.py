@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import resource
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple, overload
 
+from facade import __version__
+from facade.registry.changes import KEPT_CHANGES
 from facade.registry.model import Cause, Change, Instance, Origin, Space, Status
 from facade.registry.registry import Registry
 
@@ -13,6 +18,9 @@ ROWS = 500
 """Applications on one page; the filter finds the rest."""
 
 RECENT_CHANGES = 50
+
+LATEST = 1_000
+"""Registrations, and ends of leases, on the page that Eureka's users know as /lastn."""
 
 
 class InstanceRow(NamedTuple):
@@ -95,6 +103,42 @@ def overview(registry: Registry, wanted: str = "") -> Overview:
         changes=[row for row in changes if row is not None],
         health=health(registry),
     )
+
+
+class Latest(NamedTuple):
+    """Newest first."""
+
+    registered: Sequence[ChangeRow]
+    ended: Sequence[ChangeRow]
+
+
+def latest(registry: Registry) -> Latest:
+    """What registered and what ended of late, as far as the change feed remembers."""
+    kept = registry.feed.recent(KEPT_CHANGES)
+    registered = (change for change in kept if change.cause is Cause.REGISTERED)
+    ended = (change for change in kept if change.after is None)
+    return Latest(_first_rows(registered), _first_rows(ended))
+
+
+def _first_rows(changes: Iterable[Change]) -> list[ChangeRow]:
+    return list(islice((row for change in changes if (row := _change_row(change)) is not None), LATEST))
+
+
+def general(registry: Registry) -> Sequence[tuple[str, str]]:
+    """What Eureka's users look for under general information, and what self-preservation reckons with."""
+    up_s = int(registry.clock.monotonic_s() - registry.opened_s)
+    memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    rows = [
+        ("version", __version__),
+        ("up for", f"{up_s // 3600} h {up_s // 60 % 60} min"),
+        ("memory, at most", f"{memory_mb} MB"),
+        ("processors", str(os.cpu_count() or 1)),
+    ]
+    for origin in Origin:
+        guard = registry.protection(origin)
+        renewals = f"{guard.renewals_last_minute} in the last minute; above {guard.threshold} lapsed leases end"
+        rows.append((f"{origin} renewals", renewals))
+    return rows
 
 
 def health(registry: Registry) -> Health:

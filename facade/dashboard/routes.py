@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from facade.dashboard.metrics import CONTENT_TYPE, Figures
-from facade.dashboard.overview import health, overview
+from facade.dashboard.overview import general, health, latest, overview
 from facade.registry.registry import Registry
 from facade.registry.store import PeerHealth
 
@@ -61,6 +61,7 @@ class Dashboard:
     def routes(self) -> list[BaseRoute]:
         return [
             Route("/", self.page),
+            Route("/lastn", self.lastn),
             Route("/dashboard/body", self.body),
             Route("/dashboard/changes", self.changes),
             Mount("/dashboard/static", StaticFiles(directory=HERE / "static")),
@@ -75,6 +76,11 @@ class Dashboard:
     async def body(self, request: Request) -> Response:
         """The part of the page that changes."""
         return await self._render("body.html", request)
+
+    async def lastn(self, _request: Request) -> Response:
+        """Under the address that Eureka's users know: what registered and what ended of late."""
+        pieces = self._templates.get_template("lastn.html").generate(latest=latest(self._registry))
+        return Response(await _in_turns(pieces), media_type="text/html", headers=PAGE_HEADERS)
 
     async def changes(self, _request: Request) -> Response:
         """Server-sent events: the revision, whenever it has moved."""
@@ -103,7 +109,11 @@ class Dashboard:
     async def _render(self, template: str, request: Request) -> Response:
         wanted = request.query_params.get("filter", "")[:100]
         pieces = self._templates.get_template(template).generate(
-            overview=overview(self._registry, wanted), peers=self._peers(), wanted=wanted, base=_base(request)
+            overview=overview(self._registry, wanted),
+            general=general(self._registry),
+            peers=self._peers(),
+            wanted=wanted,
+            base=_base(request),
         )
         return Response(await _in_turns(pieces), media_type="text/html", headers=PAGE_HEADERS)
 

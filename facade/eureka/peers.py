@@ -158,7 +158,7 @@ class Peers:
         return found
 
     def _keep(self, urls: dict[PeerUrl, None]) -> None:
-        for url in urls.keys() - self._peers.keys():
+        for url in [url for url in urls if url not in self._peers]:
             peer = _Peer(url, self._connect(url), self._registry, self.node)
             self._peers[url] = peer, asyncio.create_task(peer.run())
         gone = self._peers.keys() - urls.keys()

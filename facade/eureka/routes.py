@@ -86,7 +86,6 @@ class EurekaFront:
         self.options = options or EurekaOptions()
         self._documents = Documents(registry, self.options.delta_window_s)
         self._making = Turns()
-        self._opened_s = registry.clock.monotonic_s()
         self._began_empty = not len(registry.catalogue)
         self._instance: Methods = {"PUT": self.renew, "GET": self.instance, "DELETE": self.cancel}
         self._override: Methods = {"PUT": self.override, "DELETE": self.lift_override}
@@ -301,7 +300,9 @@ class EurekaFront:
                 return False
             if self._peers.are_unheard:
                 return True
-        return self._began_empty and self.registry.clock.monotonic_s() - self._opened_s < self.options.read_gate_s
+        return (
+            self._began_empty and self.registry.clock.monotonic_s() - self.registry.opened_s < self.options.read_gate_s
+        )
 
     async def instance(self, ask: Ask, application: str, instance_id: str) -> Answer:
         return self._single(ask, self._find(ask.space, application, instance_id))
@@ -443,7 +444,7 @@ class EurekaFront:
             self.registry.renew(instance.key)
 
     def _status_info(self) -> wire.StatusInfo:
-        uptime_min = int(self.registry.clock.monotonic_s() - self._opened_s) // 60
+        uptime_min = int(self.registry.clock.monotonic_s() - self.registry.opened_s) // 60
         memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         general = {
             "num-of-cpus": str(os.cpu_count() or 1),

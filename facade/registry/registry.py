@@ -52,6 +52,7 @@ class Registry:
         self.policy = policy or Policy()
         self.epoch = ""
         self.revision: Revision = 0
+        self.opened_s = clock.monotonic_s()
         self.feed = ChangeFeed(start=0)
         self.catalogue = Catalogue()
         self.faces = Faces(self.catalogue, self.policy)
@@ -68,6 +69,7 @@ class Registry:
     async def open(self) -> None:
         """Show what the store holds. Every lease gets one fresh term, for nobody could renew while we were away."""
         snapshot = await self._store.open(self._follow)
+        self.opened_s = self.clock.monotonic_s()
         self.epoch, self.revision = snapshot.epoch, snapshot.revision
         self.feed = ChangeFeed(start=snapshot.revision)
         for record in snapshot.records:

@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from facade.dashboard import routes
 from facade.dashboard.routes import Dashboard
 from facade.registry.registry import Registry
+from facade.registry.store import PeerHealth
 from tests.registry.records import flat
 
 pytestmark = pytest.mark.anyio
@@ -144,3 +145,32 @@ async def test_no_client_can_make_the_series_grow(registry: Registry, http: http
         await registry.register(flat(f"APPLICATION-{number}"))
 
     assert (await http.get("/metrics")).text.count("\n") == before
+
+
+async def test_the_last_registrations_and_ends_stand_where_eurekas_users_look(
+    registry: Registry, http: httpx.AsyncClient
+) -> None:
+    await registry.register(flat("CARTS"))
+    await registry.register(flat("<b>"))
+    await registry.cancel(flat("CARTS").key)
+
+    page = (await http.get("/lastn")).text
+
+    ended, registered = page.split("Last registrations")
+    assert ("CARTS" in ended, "cancelled" in ended) == (True, True)
+    assert registered.index("&lt;b&gt;") < registered.index("CARTS")
+    assert "&lt;b&gt;" not in ended
+
+
+async def test_general_information_and_peers_are_shown(registry: Registry) -> None:
+    peer = PeerHealth("http://peer:8761/eureka", False, 3, 12.0, "connection refused")
+    transport = httpx.ASGITransport(Starlette(routes=Dashboard(registry, peers=lambda: [peer]).routes()))
+
+    async with httpx.AsyncClient(transport=transport, base_url="http://registry.test:8761") as http:
+        page, metrics, ready = [(await http.get(path)).text for path in ("/", "/metrics", "/readyz")]
+
+    assert "General information" in page
+    assert "in the last minute; above" in page
+    assert "connection refused; 3 instances wait to be told to it, the first for 12 s" in page
+    assert 'registry_peer_waiting{url="http://peer:8761/eureka"} 3.0' in metrics
+    assert '"peers":{"http://peer:8761/eureka":{"available":false,"waiting":3}}' in ready

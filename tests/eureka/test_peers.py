@@ -231,6 +231,7 @@ async def test_a_peer_that_is_away_holds_up_nobody_and_is_told_when_it_is_back(s
     await c.shows({"i1": "UP", "i2": "UP"})
     await a.ask("DELETE", "/apps/A/i2")
     await c.shows({"i1": "UP"})
+    await until(lambda: not a.peers.health()[0].is_available)
     away, there = a.peers.health()
     assert (away.is_available, away.waiting > 0) == (False, True)
     assert (there.is_available, there.waiting) == (True, 0)
