@@ -38,6 +38,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             f"--{protocol}-kind", choices=("ours", "real"), default="ours", help="whose behaviour to expect of it"
         )
     group.addoption(
+        "--store", metavar="URL", default="memory://", help="where servers of ours keep registrations (default: memory)"
+    )
+    group.addoption(
         "--ports-from", type=int, metavar="PORT", help="give servers started here ports from PORT on (default: any)"
     )
 
@@ -88,11 +91,11 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
 
 
 @pytest.fixture(scope="session")
-def ours_program() -> Callable[..., Program]:
+def ours_program(request: pytest.FixtureRequest) -> Callable[..., Program]:
     """`ours_program(port, setting=value, …)` is a server of ours with an empty registry, to be started."""
 
     def program(port: int, **settings: object) -> Program:
-        return facade([port], _as_text(FAST_SETTINGS | settings))
+        return facade([port], _as_text(FAST_SETTINGS | settings), [request.config.getoption("--store")])
 
     return program
 
