@@ -145,6 +145,24 @@ def test_185_a_peer_that_comes_back_empty_is_told_again(pair: Pair, app: str) ->
     assert pair.real.instance(app)["metadata"] == {"k": "v"}
 
 
+def test_185_a_peer_that_says_nothing_holds_up_no_client(pair: Pair, app: str) -> None:
+    pair.real_server.freeze()
+    try:
+        for number in range(20):
+            pair.tested.given(app, f"i{number}")
+            assert pair.tested.renew(app, f"i{number}").status_code == 200
+    finally:
+        pair.real_server.thaw()
+
+    def are_told() -> bool:
+        time.sleep(1)
+        for number in range(20):
+            pair.tested.renew(app, f"i{number}")
+        return len(pair.real.listed(app)) == 20
+
+    wait_until(are_told, within_s=4 * SOON_S)
+
+
 def test_186_a_newer_copy_at_the_peer_wins_with_its_override(pair: Pair, app: str) -> None:
     path = instance_path(app, "i1")
     pair.tested.given(app)
