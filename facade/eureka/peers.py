@@ -308,7 +308,7 @@ class _Peer:
         for key, item, result in zip(taken.keys, taken.items, results, strict=True):
             if item.action == HEARTBEAT and result.status == 404:
                 self.tell(key, REGISTER)
-            elif result.entity is not None:
+            elif result.entity is not None and (result.entity.app, result.entity.effective_id) == key[2:]:
                 await self._adopt([result.entity])
 
     async def _tell_one(self, item: BatchItem) -> BatchResult:
