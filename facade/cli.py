@@ -10,20 +10,35 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
 from facade import __version__
-from facade.config import CONFIG_VARIABLE, KNOBS, Address, Loaded, Settings, flag, is_list, is_switch, load, shown
+from facade.config import (
+    CONFIG_VARIABLE,
+    IMPORT_VARIABLE,
+    KNOBS,
+    Address,
+    Loaded,
+    Settings,
+    flag,
+    imported_from,
+    is_list,
+    is_switch,
+    load,
+    shown,
+)
 from facade.errors import StartRefused
 from facade.inspection.interruption import INTERRUPTED, when_told_to_stop
 
 if TYPE_CHECKING:
     import asyncio
+
+    from facade.importing import Imported, Row
 
 HEALTH_WITHIN_S = 3.0
 
@@ -51,10 +66,19 @@ def main() -> None:
         sys.exit(2)
 
 
-def _config_flag() -> inspect.Parameter:
-    about = f"Settings as TOML, one key for each flag below. Also: {CONFIG_VARIABLE}."
-    option = typer.Option(None, "--config", metavar="FILE", help=about, show_default=False)
-    return inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, default=option, annotation=Path | None)
+def _file_flag(name: str, spelt: str, about: str) -> inspect.Parameter:
+    option = typer.Option(None, spelt, metavar="FILE", help=about, show_default=False)
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=Path | None)
+
+
+_FILE_FLAGS = [
+    _file_flag("config", "--config", f"Settings as TOML, one key for each flag below. Also: {CONFIG_VARIABLE}."),
+    _file_flag(
+        "import_eureka",
+        "--import-eureka",
+        f"An existing Eureka server's application.yml, .yaml or .properties. Also: {IMPORT_VARIABLE}.",
+    ),
+]
 
 
 def _flag(name: str) -> inspect.Parameter:
@@ -69,19 +93,24 @@ def _flag(name: str) -> inspect.Parameter:
 
 
 def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command --config and one flag for each knob, and call it with what all sources say together.
+    """Give a command a flag for each file and for each knob, and call it with what all sources say together.
 
     What it takes beside that stands after `loaded` in its own signature.
     """
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
 
     @functools.wraps(command)
-    def run(config: Path | None, **stated: object) -> None:
+    def run(config: Path | None, import_eureka: Path | None, **stated: object) -> None:
         beside = {parameter.name: stated.pop(parameter.name) for parameter in own}
-        command(load({name: value for name, value in stated.items() if value not in (None, [])}, config), **beside)
+        flags = {name: value for name, value in stated.items() if value not in (None, [])}
+        imported = imported_from(import_eureka)
+        loaded = load(flags, config, imported)
+        if imported is not None:
+            _tell(imported, loaded)
+        command(loaded, **beside)
 
     # typer reads a command's flags from its signature.
-    flags = [*own, _config_flag(), *map(_flag, KNOBS)]
+    flags = [*own, *_FILE_FLAGS, *map(_flag, KNOBS)]
     run.__signature__ = inspect.Signature(flags)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in flags}
     return run
@@ -105,17 +134,10 @@ def serve(loaded: Loaded) -> None:
 @takes_settings
 def show(loaded: Loaded) -> None:
     """Print each setting: its value, its unit, and where the value came from."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("SETTING", "VALUE", "UNIT", "CAME FROM"):
-        table.add_column(heading, overflow="fold")
-    for name, knob in KNOBS.items():
-        table.add_row(name, shown(getattr(loaded.settings, name)), knob.unit, loaded.origins[name])
-    # Whoever pipes it into another program gets one line for each setting, whatever its length.
-    width = None if sys.stdout.isatty() else 2000
-    Console(markup=False, highlight=False, width=width).print(table)
+    rows = [
+        (name, shown(getattr(loaded.settings, name)), knob.unit, loaded.origins[name]) for name, knob in KNOBS.items()
+    ]
+    _print_table(("SETTING", "VALUE", "UNIT", "CAME FROM"), rows, sys.stdout)
 
 
 @config_app.command()
@@ -229,6 +251,37 @@ def restore(
 def version() -> None:
     """Print the version."""
     print(f"registry-facade {__version__}")
+
+
+def _tell(imported: Imported, loaded: Loaded) -> None:
+    """What became of each key of a Eureka server's file; on stderr, for stdout belongs to the command."""
+
+    def fate(row: Row) -> str:
+        if not row.knob:
+            return row.reason
+        origin = loaded.origins[row.knob]
+        overruled = "" if origin.startswith("imported ") else f"overruled by {origin}"
+        remarks = "; ".join(filter(None, (row.reason, overruled)))
+        return f"{row.knob} = {shown(imported.settings[row.knob])}" + (f" ({remarks})" if remarks else "")
+
+    rows = [(row.outcome, row.key, fate(row)) for row in imported.rows]
+    _print_table(("IMPORT", "KEY", "BECAME, OR WHY NOT"), rows, sys.stderr)
+    for remark in imported.remarks:
+        print(remark, file=sys.stderr)
+
+
+def _print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], to: TextIO) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    # Whoever pipes it into another program gets one line for each row, whatever its length.
+    width = None if to.isatty() else 2000
+    Console(file=to, markup=False, highlight=False, width=width).print(table)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -1,6 +1,6 @@
 """Settings: every knob, its unit, its default, and where the default comes from.
 
-In:     flags > environment (REGISTRY_FACADE_<KNOB>, lists with commas) > TOML file > defaults.
+In:     flags > environment (REGISTRY_FACADE_<KNOB>, lists with commas) > TOML file > imported file > defaults.
 Out:    one frozen Settings, and for each knob where its value came from.
 Rules:  a key or variable that no knob has is refused, as is a value out of range: StartRefused, naming the origin.
 
@@ -19,12 +19,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from facade.errors import StartRefused
 
+if TYPE_CHECKING:
+    from facade.importing import Imported
+
 ENV_PREFIX = "REGISTRY_FACADE_"
 CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
+IMPORT_VARIABLE = f"{ENV_PREFIX}IMPORT_EUREKA"
 
 
 class Address(NamedTuple):
@@ -238,18 +242,33 @@ class Loaded(NamedTuple):
     """For each knob where its value came from, in words."""
 
 
-def load(flags: Mapping[str, object] | None = None, file: Path | None = None) -> Loaded:
-    """Settings as flags (knob to value), environment and file say; `file` is what --config names.
+def load(
+    flags: Mapping[str, object] | None = None, file: Path | None = None, imported: Imported | None = None
+) -> Loaded:
+    """Settings as flags (knob to value), environment and files say; `file` is what --config names.
 
     Raises: StartRefused.
     """
     origins = {name: f"default: {knob.source}" for name, knob in KNOBS.items()}
     stated: dict[str, object] = {}
-    for origin, layer in _layers(flags or {}, file):
+    imported = imported or imported_from(None)
+    layers = _layers(flags or {}, file)
+    for origin, layer in [(imported.origins.__getitem__, imported.settings), *layers] if imported else layers:
         for name, value in layer.items():
             origins[name] = origin(name)
             stated[name] = _checked(name, value, origins[name])
     return Loaded(Settings(**stated), origins)  # type: ignore[arg-type]
+
+
+def imported_from(file: Path | None) -> Imported | None:
+    """What a Eureka server's own file says, where --import-eureka or its variable names one. Raises StartRefused."""
+    if file is None and (named := os.environ.get(IMPORT_VARIABLE)):
+        file = Path(named)
+    if file is None:
+        return None
+    from facade.importing import read_eureka  # here: most commands import nothing, and must answer soon
+
+    return read_eureka(file)
 
 
 def flag(name: str) -> str:
@@ -311,7 +330,7 @@ def _layers(flags: Mapping[str, object], file: Path | None) -> Iterator[tuple[_O
         _refuse_unknown(keys, KNOBS, f"in {file}")
         yield lambda _: f"file {file}", keys
     variables = [name for name in os.environ if name.startswith(ENV_PREFIX)]
-    _refuse_unknown(variables, [*map(variable, KNOBS), CONFIG_VARIABLE], "in the environment")
+    _refuse_unknown(variables, [*map(variable, KNOBS), CONFIG_VARIABLE, IMPORT_VARIABLE], "in the environment")
     yield (
         lambda name: f"variable {variable(name)}",
         EnvSettingsSource(shape, env_prefix=ENV_PREFIX, env_ignore_empty=True)(),
