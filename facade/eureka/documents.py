@@ -16,7 +16,7 @@ from itertools import islice, takewhile
 
 from facade.eureka import gzipped
 from facade.eureka.gzipped import Deflated, Sums
-from facade.eureka.listing import Application, Asked, Entry, Group, Vip, encode_missing, within
+from facade.eureka.listing import Application, Asked, Entry, Group, Name, Vip, encode_missing, within
 from facade.eureka.mapping import from_instance, is_visible
 from facade.eureka.records import Action
 from facade.eureka.wire import Variant, application_frame, application_root, registry_frame, separator
@@ -90,6 +90,7 @@ class SpaceDocuments:
         for name in registry.catalogue.applications(space):
             for instance in registry.catalogue.in_application(space, name):
                 self._take(instance, Action.ADDED)
+        self._tell_again()
 
     @property
     def is_empty(self) -> bool:
@@ -236,6 +237,18 @@ class SpaceDocuments:
             self._window.add(entry, now_s)
         self._delta.clear()
 
+    def _tell_again(self) -> None:
+        """What changed shortly before a restart: who read before that has not heard of it.
+
+        Who went meanwhile is not known any more, but all who came are in the delta, so the hash tells of those gone.
+        """
+        now_ms, now_s = self._clock.now_ms(), self._clock.monotonic_s()
+        listed = (entry for application in self._applications.values() for entry in application.listed.values())
+        aged = ((max(now_ms - entry.info.last_updated_ms, 0) / 1000, entry) for entry in listed)
+        recent = [(age_s, entry) for age_s, entry in aged if age_s <= self._window.length_s]
+        for age_s, entry in sorted(recent, key=lambda each: -each[0]):  # the latest stands last
+            self._window.add(entry, now_s - age_s)
+
     def _take(self, instance: Instance, action: Action) -> list[Entry]:
         """Show an instance as it is now; returns what a delta has to tell of that."""
         info = from_instance(instance, self._catalogue.lease(instance.key), action)
@@ -257,10 +270,13 @@ class SpaceDocuments:
         return changed
 
     def _settle(self, application: Application, touched: Iterable[InstanceKey], at_ms: int) -> list[Entry]:
-        """Make the list of an application agree with what is known of it, for the keys touched."""
+        """Make the list of an application agree with what is known of it, for the keys touched.
+
+        Who goes, goes first: another may come by the same id.
+        """
         changed = []
-        for key in touched:
-            wanted, shown = application.wanted(key), application.listed.get(key)
+        settled = ((key, application.wanted(key), application.listed.get(key)) for key in touched)
+        for key, wanted, shown in sorted(settled, key=lambda each: each[1] is not None):
             if wanted is shown:
                 continue
             self._recount(shown, wanted)
@@ -295,8 +311,8 @@ class _DeltaWindow:
     """Instances changed of late, each once and as it is now, the latest last; so never larger than the registry."""
 
     def __init__(self, length_s: float) -> None:
-        self._length_s = length_s
-        self._changed: dict[InstanceKey, tuple[float, str]] = {}
+        self.length_s = length_s
+        self._changed: dict[Name, float] = {}
         self.groups: dict[str, Group] = {}
         """The same by application."""
 
@@ -304,18 +320,19 @@ class _DeltaWindow:
         return len(self._changed)
 
     def add(self, entry: Entry, at_s: float) -> None:
-        self._changed.pop(entry.key, None)  # inserting anew moves it to the end
-        self._changed[entry.key] = (at_s, entry.info.app)
+        self._changed.pop(entry.name, None)  # inserting anew moves it to the end
+        self._changed[entry.name] = at_s
         self.groups.setdefault(entry.info.app, Group()).put(entry)
 
     def trim(self, now_s: float) -> bool:
         """Forget what has been told for long enough; whether there was any such thing."""
         if not self._changed:
             return False
-        over = list(takewhile(lambda key: self._changed[key][0] + self._length_s < now_s, self._changed))
-        for key in over:
-            _, application = self._changed.pop(key)
-            self.groups[application].remove(key)
+        over = list(takewhile(lambda name: self._changed[name] + self.length_s < now_s, self._changed))
+        for name in over:
+            del self._changed[name]
+            application, _ = name
+            self.groups[application].remove(name)
             if not self.groups[application].entries:
                 del self.groups[application]
         return bool(over)

@@ -26,17 +26,20 @@ PIECE = 50
 Asked = tuple[Variant, bool]
 """A variant, and whether gzipped."""
 Address = tuple[str, int]
+Name = tuple[str, str]
+"""Application and id: all by which a reader knows an instance."""
 BARE = Frame(b"", b"")
 
 
 class Entry:
     """An instance as it is shown from one change to the next, and its bytes in each variant asked for."""
 
-    __slots__ = ("_fragments", "addresses", "info", "key", "vips")
+    __slots__ = ("_fragments", "addresses", "info", "key", "name", "vips")
 
     def __init__(self, key: InstanceKey, info: InstanceInfo) -> None:
         self.key = key
         self.info = info
+        self.name = info.app, key.instance_id
         self.addresses = addresses(info)
         self.vips = frozenset([(False, vip) for vip in info.vips] + [(True, vip) for vip in info.secure_vips])
         self._fragments: dict[Variant, bytes] = {}
@@ -73,16 +76,16 @@ class Group:
     __slots__ = ("_deflated", "entries")
 
     def __init__(self) -> None:
-        self.entries: dict[InstanceKey, Entry] = {}
+        self.entries: dict[Name, Entry] = {}
         self._deflated: dict[tuple[Variant, bool], Deflated] = {}
 
     def put(self, entry: Entry) -> None:
-        self.entries.pop(entry.key, None)  # the latest stands last
-        self.entries[entry.key] = entry
+        self.entries.pop(entry.name, None)  # the latest stands last
+        self.entries[entry.name] = entry
         self._deflated.clear()
 
-    def remove(self, key: InstanceKey) -> None:
-        del self.entries[key]
+    def remove(self, name: Name) -> None:
+        del self.entries[name]
         self._deflated.clear()
 
     def text(self, variant: Variant) -> bytes:
@@ -113,6 +116,8 @@ class Application:
         self.kept: dict[Asked, Rendered] = {}
         self._native_addresses: Counter[Address] = Counter()
         self._projected: dict[InstanceKey, None] = {}
+        self._namesakes: dict[str, dict[InstanceKey, None]] = {}
+        """Those of them by their id, the first one first: ids of ServiceCenter's are unique within a service only."""
         self._pieces: list[Group] = []
         self._piece_of: dict[InstanceKey, Group] = {}
         self._deflated: dict[tuple[Variant, bool], Deflated] = {}
@@ -128,11 +133,15 @@ class Application:
 
     def _touched(self, key: InstanceKey, before: Entry | None, after: Entry | None) -> list[InstanceKey]:
         if key.origin is not Origin.EUREKA:
+            namesakes = self._namesakes.setdefault(key.instance_id, {})
             if after is not None:
-                self._projected[key] = None
+                self._projected[key] = namesakes[key] = None
             else:
                 self._projected.pop(key, None)
-            return [key]
+                namesakes.pop(key, None)
+            if not namesakes:
+                del self._namesakes[key.instance_id]
+            return list({key: None, **namesakes})
         self._native_addresses.update(after.addresses if after is not None else ())
         for address in before.addresses if before is not None else ():
             self._native_addresses[address] -= 1
@@ -141,11 +150,14 @@ class Application:
         return [key, *self._projected]
 
     def wanted(self, key: InstanceKey) -> Entry | None:
-        """What is to be listed under a key: nothing where an instance that was born here has the same address."""
+        """What is to be listed under a key: nothing where an instance that was born here has the same address or id."""
         entry = self.known.get(key)
-        if entry is None or entry.is_native or not any(self._native_addresses[address] for address in entry.addresses):
+        if entry is None or entry.is_native:
             return entry
-        return None
+        if any(self._native_addresses[address] for address in entry.addresses):
+            return None
+        native = InstanceKey(Origin.EUREKA, key.space, self.name, key.instance_id)
+        return entry if native not in self.known and next(iter(self._namesakes[key.instance_id])) == key else None
 
     def put(self, entry: Entry) -> None:
         piece = self._piece_of.get(entry.key)
@@ -157,8 +169,7 @@ class Application:
 
     def remove(self, key: InstanceKey) -> None:
         piece = self._piece_of.pop(key)
-        piece.remove(key)
-        del self.listed[key]
+        piece.remove(self.listed.pop(key).name)
         if not piece.entries:
             self._pieces.remove(piece)
         self._outdate()

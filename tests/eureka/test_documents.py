@@ -474,7 +474,7 @@ async def test_strangers_reading_empty_spaces_leave_nothing_behind(registry: Reg
 
 
 async def test_what_was_there_before_is_listed(clock: ManualClock) -> None:
-    """After a restart the store tells of it, not the feed."""
+    """After a restart the store tells of it, not the feed; what changed in the window before is told again."""
     store = MemoryStore(clock)
     before = Registry(store, clock)
     await before.open()
@@ -486,5 +486,7 @@ async def test_what_was_there_before_is_listed(clock: ManualClock) -> None:
     documents = Documents(registry).of(Space())
 
     assert listed(full(documents)) == [("A", "i1", "ADDED")]
+    assert listed(delta(documents)) == [("A", "i1", "ADDED")]
+    clock.advance(181)
     assert listed(delta(documents)) == []
     assert delta(documents)["apps__hashcode"] == "UP_1_"
