@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
 from starlette.types import Receive, Scope, Send
 
+from facade.errors import MalformedDocument
 from facade.eureka import wire
 from facade.eureka.records import WIRE_STATUSES
 from facade.eureka.wire import BadQuery, Format, Variant
@@ -99,6 +100,8 @@ class Ask:
         parts, length = [], 0
         while True:
             message = await self._receive()
+            if message["type"] == "http.disconnect":  # what came may be a whole document, but not the one announced
+                raise MalformedDocument("the body breaks off")
             part = message.get("body", b"")
             length += len(part)
             if length > most:
@@ -119,7 +122,8 @@ class Ask:
 def split_path(scope: Scope) -> tuple[Space, list[str]]:
     """The name space and the segments after it. Matrix parameters and doubled slashes mean nothing to us."""
     raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
-    segments = [_decoded(segment) for segment in raw.split(b"/") if segment]
+    # The doorway leaves the "?" of an empty query here, for ServiceCenter.
+    segments = [_decoded(segment) for segment in raw.removesuffix(b"?").split(b"/") if segment]
     space = DEFAULT_SPACE
     if segments[:1] == ["t"] and len(segments) > 4:
         domain, project, environment = segments[1:4]
@@ -152,6 +156,8 @@ def fields_of(answer: Answer) -> tuple[tuple[bytes, bytes], ...]:
         fields = (*fields, (b"content-length", b"%d" % len(answer.body)))
     if answer.content_type is not None:
         fields = (*fields, (b"content-type", answer.content_type.encode()))
+    if answer.content_type == "text/plain":  # a refusal in the client's own words: no browser may take it for a page
+        fields = (*fields, (b"x-content-type-options", b"nosniff"))
     return fields
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 from xml.etree import ElementTree
+from xml.sax.saxutils import escape, quoteattr
 
 import msgspec
 import pytest
@@ -95,6 +96,35 @@ async def test_any_bytes_anywhere_in_a_body(noise: bytes, content_type: str, at:
     good = body() if content_type == "application/json" else XML
     async with Front() as front:
         status, _ = await front("POST", "/eureka/apps/A", good[:at] + noise + good[at:], content_type)
+
+        assert status in (204, 400)
+        await front.assert_readable()
+
+
+NAMES = [*FIELDS, *INNER[3:-1], "enabled", "class", "com.netflix.appinfo.InstanceInfo", "a__b", "_.0000", "_.d800"]
+contents = st.sampled_from(WORDS) | st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=20)
+
+
+def _element(parts: tuple[str, str, list[str]]) -> str:
+    name, attribute, children = parts
+    stated = quoteattr(attribute)
+    return f"<{name} class={stated} enabled={stated}>{''.join(children)}</{name}>"
+
+
+elements = st.recursive(
+    contents.map(escape),
+    lambda inner: st.tuples(st.sampled_from(NAMES), contents, st.lists(inner, max_size=3)).map(_element),
+    max_leaves=8,
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(NAMES), elements), max_size=5))
+@settings(max_examples=300, deadline=None)
+async def test_any_element_anywhere_in_xml(more: list[tuple[str, str]]) -> None:
+    stated = "".join(f"<{name}>{inside}</{name}>" for name, inside in more)
+    async with Front() as front:
+        content = XML.replace(b"</instance>", f"{stated}</instance>".encode())
+        status, _ = await front("POST", "/eureka/apps/A", content, "application/xml")
 
         assert status in (204, 400)
         await front.assert_readable()
