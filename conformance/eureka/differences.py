@@ -246,7 +246,7 @@ DIFFERENCES = [
     Difference(
         138,
         "an override UNKNOWN traps the client: each heartbeat is 404, each registration in vain",
-        "refused with 400, or the override's removal",
+        "refused with 400, from a peer with an item 500",
         "nobody can want that loop",
         "operators by hand",
     ),

@@ -186,12 +186,17 @@ def from_instance(
         rest,
         instance_id=instance.key.instance_id,
         app=instance.application,
-        status=Status.OUT_OF_SERVICE if instance.status is Status.TESTING else instance.status,
-        overridden_status=instance.override or Status.UNKNOWN,
+        status=_on_wire(instance.status),
+        overridden_status=_on_wire(instance.override or Status.UNKNOWN),
         lease_info=_from_lease(instance, lease, ended_ms),
         last_updated_ms=ended_ms or instance.updated_ms,
         action=action,
     )
+
+
+def _on_wire(status: Status) -> Status:
+    """TESTING is ServiceCenter's own: who tests takes no calls."""
+    return Status.OUT_OF_SERVICE if status is Status.TESTING else status
 
 
 def _from_eureka(instance: Instance) -> InstanceInfo:

@@ -3,8 +3,8 @@
 In:     the change feed and our clients' renewals. What peers told us is not passed on: all tell all.
 Out:    batches as Netflix's servers send them, to each peer in its own time; what a peer answers to a renewal decides
         whether it needs the registration, or we its newer copy.
-Rules:  at the start each peer's list is taken over once; a peer that is slow or away holds up nobody else; evictions
-        are not told, each server ends leases on its own. Instances born in ServiceCenter are not told either.
+Rules:  each peer's list is taken over once, beside everything else; a peer that is slow or away holds up nobody else;
+        evictions are not told, each server ends leases on its own; instances born in ServiceCenter are not told either.
 Source: Netflix/eureka, PeerEurekaNodes, PeerEurekaNode, PeerAwareInstanceRegistryImpl.
 """
 
@@ -14,22 +14,21 @@ import asyncio
 import logging
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
 
-from facade.clock import Clock
-from facade.errors import FacadeError, StartRefused, StoreUnavailable
+from msgspec.structs import replace
+
+from facade.errors import FacadeError, InstanceNotFound, StoreUnavailable
 from facade.eureka import mapping
 from facade.eureka.client import BatchRefused, EurekaClient
-from facade.eureka.exchange import DEFAULT_SPACE
+from facade.eureka.peer_urls import PeerUrl
 from facade.eureka.records import BatchItem, BatchResult, InstanceInfo
 from facade.eureka.replication import CANCEL, HEARTBEAT, OVERRIDE, REGISTER, Taken, Waiting
 from facade.outbound import Outbound
-from facade.registry.model import Cause, Change, Instance, InstanceKey, Origin
+from facade.registry import rules
+from facade.registry.model import Cause, Change, Instance, InstanceKey, Origin, Space
 from facade.registry.registry import Registry
-from facade.registry.rules import MARKS
 from facade.registry.store import PeerHealth
 
 log = logging.getLogger(__name__)
@@ -37,93 +36,67 @@ log = logging.getLogger(__name__)
 GATHER_S = 0.5
 """How long renewals gather, as in the original; any other change goes at once."""
 TRY_AGAIN_S = 1.0
+"""After a failure, as the original waits after a time-out."""
 LOOK_UP_EVERY_S = 30.0
 """The original resolves names every ten minutes, in which a peer that moved hears nothing."""
 COPY_WITHIN_S = 10.0
 """Who has not answered then is down: our lists open without what it knows."""
 FLUSH_WITHIN_S = 2.0
-_TOGETHER = 500
-_PORT = 8761
-
-
-class PeerUrl(NamedTuple):
-    """A peer as an operator names it; with `is_name`, every address of its host is one."""
-
-    scheme: str
-    host: str
-    port: int
-    path: str
-    credentials: tuple[str, str] | None
-    is_name: bool
-
-    @classmethod
-    def parse(cls, url: str) -> PeerUrl:
-        """http://user:p%40ss@host:8761/eureka, https://… or dns+http://name:8761/eureka. Raises StartRefused."""
-        scheme, _, rest = url.partition("://")
-        protocol = scheme.removeprefix("dns+")
-        try:
-            parts = urlsplit(f"{protocol}://{rest}")
-            port = parts.port or _PORT
-        except ValueError:
-            parts, port = urlsplit(""), 0
-        if protocol not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            # The text never repeats what may be a password.
-            raise StartRefused(
-                "eureka_peers: expected http://HOST:8761/eureka, https://… or dns+http://NAME:8761/eureka"
-            )
-        account = None if parts.username is None else (unquote(parts.username), unquote(parts.password or ""))
-        return cls(protocol, parts.hostname, port, parts.path.rstrip("/") or "/eureka", account, scheme != protocol)
-
-    @property
-    def base(self) -> str:
-        """Without credentials, as logs and pages show it."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}{self.path}"
-
+"""For the last word at a stop, which nobody waits longer for."""
+_TOGETHER = 50
+"""Instances that are taken over at once: they share a commit, and hold the event loop for some 20 ms."""
+_ENDED_KEPT = 10_000
+"""Ends that are remembered while a list is taken over; anybody can end what is not there."""
+_HERE = Space()
 
 Connect = Callable[[PeerUrl], EurekaClient]
 
 
-def connected(url: PeerUrl, clock: Clock | None = None) -> EurekaClient:
-    return EurekaClient(Outbound([url.base], auth=url.credentials, clock=clock))
+def connected(url: PeerUrl) -> EurekaClient:
+    return EurekaClient(Outbound([url.base], auth=url.credentials))
 
 
 class Peers:
-    """All of them, over an open registry. `node` tells us from them where their list names us as well."""
+    """All of them, over an open registry. Its name tells us from them where their list names us as well."""
 
     def __init__(self, registry: Registry, urls: Sequence[str], connect: Connect = connected) -> None:
         """Raises StartRefused for what is no URL of a peer."""
         self.node = secrets.token_hex(8)
+        self.has_copied = False
+        """Whether any peer's list, and not an empty one, was taken over."""
         self._registry = registry
         self._urls = [PeerUrl.parse(url) for url in dict.fromkeys(urls)]
         self._connect = connect
         self._began_s = registry.clock.monotonic_s()
         self._peers: dict[PeerUrl, tuple[_Peer, asyncio.Task[None]]] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
 
     # What the front asks and tells
 
     @property
     def are_unheard(self) -> bool:
-        """Whether our lists must wait: a peer that knows more than we do may be about to answer."""
-        if self._registry.clock.monotonic_s() - self._began_s >= COPY_WITHIN_S or self.has_copied:
+        """Whether our lists must wait: a peer that knows more than we do is being listened to, or may answer yet."""
+        if self.has_copied:
             return False
-        return not self._peers or any(not peer.has_met for peer in self._others())
-
-    @property
-    def has_copied(self) -> bool:
-        return any(peer.has_copied for peer in self._others())
+        if any(peer.is_copying for peer in self._others()):
+            return True
+        if self._registry.clock.monotonic_s() - self._began_s >= COPY_WITHIN_S:
+            return False
+        return not self._peers or any(not peer.has_listed for peer in self._others())
 
     def note_renewal(self, key: InstanceKey) -> None:
         """An owner has renewed."""
-        if key.space == DEFAULT_SPACE:
+        if key.space == _HERE:
             for peer in self._others():
                 peer.waiting.add(key, HEARTBEAT)
 
+    def note_end(self, key: InstanceKey) -> None:
+        """Somebody ended what we do not hold: a list that is being taken over may still name it."""
+        for peer in self._others():
+            peer.note_end(key)
+
     def health(self) -> list[PeerHealth]:
-        return [
-            PeerHealth(peer.url.base, peer.is_available, len(peer.waiting), peer.waiting.age_s, peer.text)
-            for peer in self._others()
-        ]
+        return [peer.health() for peer in self._others()]
 
     # Running
 
@@ -133,10 +106,11 @@ class Peers:
         try:
             while True:
                 self._keep(await self._looked_up())
-                await asyncio.sleep(LOOK_UP_EVERY_S)
+                await asyncio.sleep(LOOK_UP_EVERY_S if self._peers else TRY_AGAIN_S)
         finally:
             stop_following()
-            await self._end(list(self._peers))
+            self._let_go(list(self._peers))
+            await asyncio.gather(*self._leaving, return_exceptions=True)
 
     def _others(self) -> Iterable[_Peer]:
         return (peer for peer, _ in self._peers.values() if not peer.is_ourselves)
@@ -159,33 +133,39 @@ class Peers:
 
     def _keep(self, urls: dict[PeerUrl, None]) -> None:
         for url in [url for url in urls if url not in self._peers]:
-            peer = _Peer(url, self._connect(url), self._registry, self.node)
+            peer = _Peer(url, self._connect, self._registry, self.node, self._note_copied)
             self._peers[url] = peer, asyncio.create_task(peer.run())
-        gone = self._peers.keys() - urls.keys()
-        if gone:
-            self._ending = asyncio.create_task(self._end(list(gone)))  # kept, or it might be collected
+        self._let_go([url for url in self._peers if url not in urls])
 
-    async def _end(self, urls: Sequence[PeerUrl]) -> None:
-        ended = [self._peers.pop(url) for url in urls]
-        for _, task in ended:
+    def _let_go(self, urls: Sequence[PeerUrl]) -> None:
+        for url in urls:
+            _, task = self._peers.pop(url)
             task.cancel()
-        await asyncio.gather(*(task for _, task in ended), return_exceptions=True)
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+
+    def _note_copied(self) -> None:
+        self.has_copied = True
 
     def _note(self, change: Change) -> None:
+        if not isinstance(change.record, Instance) or not _is_replicable(change.record.key):
+            return
+        if change.after is None:
+            self.note_end(change.record.key)
         action = _action_of(change)
         if action is not None:
-            key = change.record.key
-            assert isinstance(key, InstanceKey), "only of instances there is anything to tell"
             for peer in self._others():
-                peer.tell(key, action)
+                peer.tell(change.record.key, action)
+
+
+def _is_replicable(key: InstanceKey) -> bool:
+    return key.origin is Origin.EUREKA and key.space == _HERE
 
 
 def _action_of(change: Change) -> str | None:
     """None for what peers are not told."""
     before, after = change.before, change.after
-    if change.is_replicated or not isinstance(change.record, Instance):
-        return None
-    if change.record.key.origin is not Origin.EUREKA or change.record.key.space != DEFAULT_SPACE:
+    if change.is_replicated:
         return None
     match change.cause:
         case Cause.REGISTERED:
@@ -202,49 +182,79 @@ def _action_of(change: Change) -> str | None:
 class _Peer:
     """One other server: what it has not heard, and how it answers."""
 
-    def __init__(self, url: PeerUrl, client: EurekaClient, registry: Registry, node: str) -> None:
-        self.url = url
+    def __init__(
+        self, url: PeerUrl, connect: Connect, registry: Registry, node: str, note_copied: Callable[[], None]
+    ) -> None:
         self.waiting = Waiting(registry.catalogue, registry.clock)
         self.is_ourselves = False
-        self.has_met = False
+        self.has_listed = False
         """Whether it has told us what it has, if only that it has nothing."""
-        self.has_copied = False
-        self._client = client
+        self.is_copying = False
+        self._url = url
+        self._connect = connect
+        self._client = connect(url)
         self._registry = registry
         self._node = node
+        self._note_copied = note_copied
+        self._has_answered = False
+        self._ended: dict[InstanceKey, None] | None = {}
+        """What has ended here; None once its list is taken over. Lists may be half a minute old."""
         self._is_urgent = asyncio.Event()
 
-    @property
-    def is_available(self) -> bool:
-        return self.has_met and not self._client.outbound.trouble
-
-    @property
-    def text(self) -> str:
-        return self._client.outbound.trouble or ("answers" if self.has_met else "not asked yet")
+    def health(self) -> PeerHealth:
+        trouble = self._client.outbound.trouble
+        return PeerHealth(
+            url=self._url.base,
+            is_available=self._has_answered and not trouble,
+            waiting=len(self.waiting),
+            age_s=self.waiting.age_s,
+            text=trouble or ("answers" if self._has_answered else "not asked yet"),
+        )
 
     def tell(self, key: InstanceKey, action: str) -> None:
         self.waiting.add(key, action)
         self._is_urgent.set()
 
+    def note_end(self, key: InstanceKey) -> None:
+        if self._ended is not None:
+            self._ended[key] = None
+            if len(self._ended) > _ENDED_KEPT:
+                del self._ended[next(iter(self._ended))]
+
     async def run(self) -> None:
         """Until cancelled, or until it turns out to be ourselves."""
         try:
-            while not self.is_ourselves:
-                try:
-                    await (self._tell_waiting() if self.has_met else self._meet())
-                except StoreUnavailable:  # its breaker has logged why
-                    await asyncio.sleep(TRY_AGAIN_S)
-                except Exception:  # who renews is told of again
-                    log.exception("fault in telling a peer url=%s", self.url.base)
-                    await asyncio.sleep(TRY_AGAIN_S)
-            log.info("a peer is this server itself url=%s", self.url.base)
+            await self._until_done(self._meet)
+            if self.is_ourselves:
+                log.info("a peer is this server itself url=%s", self._url.base)
+                return
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._until_done(self._copy))
+                tasks.create_task(self._until_done(self._tell_forever))
         finally:
             await asyncio.shield(self._leave())
+
+    async def _until_done(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Again and again, until it has gone well once."""
+        while True:
+            try:
+                await work()
+            except StoreUnavailable:  # its breaker has logged why
+                await asyncio.sleep(TRY_AGAIN_S)
+            except Exception:  # a fault of ours must not end it for good
+                log.exception("fault in replication url=%s", self._url.base)
+                await asyncio.sleep(TRY_AGAIN_S)
+            else:
+                return
+
+    async def _meet(self) -> None:
+        self.is_ourselves = await self._client.node() == self._node
+        self._has_answered = True
 
     async def _leave(self) -> None:
         """A last word: who has just deregistered here must not stay listed there for a lease."""
         with suppress(FacadeError, TimeoutError):
-            if self.is_available and not self.is_ourselves:
+            if self._has_answered and not self._client.outbound.trouble and not self.is_ourselves:
                 async with asyncio.timeout(FLUSH_WITHIN_S):
                     while len(self.waiting):
                         await self._tell(self.waiting.take())
@@ -252,69 +262,106 @@ class _Peer:
 
     # What it knows
 
-    async def _meet(self) -> None:
-        """Learn who it is, and take over what it has. Raises StoreUnavailable."""
-        self.is_ourselves = await self._client.node() == self._node
-        if self.is_ourselves:
-            return
-        listing = await self._client.applications_if_open()
-        if listing is not None:
-            await self._adopt(listing.instances)
-            log.info("peer's list taken over url=%s instances=%d", self.url.base, len(listing.instances))
-        self.has_copied = listing is not None
-        self.has_met = True
+    async def _copy(self) -> None:
+        """Take over its list. By a client of its own: that remembers the list, and its failures are not the other's."""
+        client = self._connect(self._url)
+        try:
+            listing = await client.applications_if_open()
+            infos = listing.instances if listing is not None else ()
+            self.is_copying = bool(infos)
+            self.has_listed = True
+            for start in range(0, len(infos), _TOGETHER):
+                await asyncio.gather(*map(self._take_over, infos[start : start + _TOGETHER]))
+            if infos:
+                log.info("peer's list taken over url=%s instances=%d", self._url.base, len(infos))
+                self._note_copied()
+            self._ended = None
+        finally:
+            self.is_copying = False
+            await client.outbound.close()
 
-    async def _adopt(self, infos: Sequence[InstanceInfo]) -> None:
-        """Hold what the peer holds, unless ours is as new."""
-        for start in range(0, len(infos), _TOGETHER):
-            await asyncio.gather(*map(self._adopt_one, infos[start : start + _TOGETHER]))
+    async def _take_over(self, info: InstanceInfo) -> None:
+        """Hold what it holds, unless it has ended here meanwhile, or ours is as new.
 
-    async def _adopt_one(self, info: InstanceInfo) -> None:
-        registry = self._registry
-        if any(key.startswith(MARKS) for key in info.metadata):  # born in another protocol: its owner is not told of us
+        Overrides and metadata do not move lastDirtyTimestamp: of two as old the one that changed last counts.
+        """
+        candidate = self._candidate(info)
+        if candidate is None:
             return
+        held = self._registry.catalogue.instance(candidate.key)
+        if held is None and self._ended is not None and candidate.key in self._ended:
+            return
+        with suppress(FacadeError):  # the store has logged why, or it has ended here this moment
+            if held is None:
+                await self._registry.register(candidate, is_replicated=True)
+            elif (candidate.dirty_ms, info.last_updated_ms) > (held.dirty_ms, held.updated_ms):
+                await self._adopt(candidate, lambda held: replace(held, override=candidate.override))
+
+    def _candidate(self, info: InstanceInfo) -> Instance | None:
+        """None for what was born in another protocol, whose owner knows nothing of us, and for what is no instance."""
+        if any(key.startswith(rules.MARKS) for key in info.metadata):
+            return None
         try:
             mapping.check(info, info.app)
-            candidate = mapping.to_instance(info, DEFAULT_SPACE, registry.policy, registry.clock.now_ms())
-            held = registry.catalogue.instance(candidate.key)
-            if held is None or held.dirty_ms < candidate.dirty_ms:
-                await registry.register(candidate, is_replicated=True)
         except FacadeError as error:
-            log.warning("a peer's instance is not taken over url=%s reason=%s", self.url.base, error)
+            log.warning("a peer's instance is not taken over url=%s reason=%s", self._url.base, error)
+            return None
+        return mapping.to_instance(info, _HERE, self._registry.policy, self._registry.clock.now_ms())
+
+    async def _adopt(self, newer: Instance, prepare: Callable[[Instance], Instance]) -> None:
+        """Replace what is held by a peer's copy. Raises InstanceNotFound where nothing is held any more."""
+
+        def adopted(held: Instance) -> Instance:
+            if held.dirty_ms > newer.dirty_ms:
+                return held
+            taken = rules.registered(prepare(held), newer, is_replicated=True)
+            return replace(taken, registered_ms=held.registered_ms)
+
+        await self._registry.amend(newer.key, adopted, Cause.REGISTERED, is_replicated=True)
 
     # What it hears
 
-    async def _tell_waiting(self) -> None:
+    async def _tell_forever(self) -> None:
         """Raises StoreUnavailable; what it has not heard then waits on."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._is_urgent.wait(), GATHER_S)
-        self._is_urgent.clear()
-        while len(self.waiting):
-            taken = self.waiting.take()
-            try:
-                await self._tell(taken)
-            except (StoreUnavailable, asyncio.CancelledError):
-                self.waiting.put_back(taken)
-                raise
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._is_urgent.wait(), GATHER_S)
+            self._is_urgent.clear()
+            while len(self.waiting):
+                taken = self.waiting.take()
+                try:
+                    await self._tell(taken)
+                except (StoreUnavailable, asyncio.CancelledError):
+                    self.waiting.put_back(taken)
+                    raise
 
     async def _tell(self, taken: Taken) -> None:
-        """Raises StoreUnavailable when nothing of it was heard."""
-        if not taken.items:
-            return
-        try:
-            results = await self._client.batch(self.url.base, taken.items)
-        except BatchRefused:  # all of it for the sake of one: find out which
-            results = [await self._tell_one(item) for item in taken.items]
+        """Raises StoreUnavailable when some of it was not heard."""
+        results = await self._results(taken.items) if taken.items else []
         for key, item, result in zip(taken.keys, taken.items, results, strict=True):
-            if item.action == HEARTBEAT and result.status == 404:
+            if item.action != HEARTBEAT:
+                continue
+            if result.status == 404:
                 self.tell(key, REGISTER)
-            elif result.entity is not None and (result.entity.app, result.entity.effective_id) == key[2:]:
-                await self._adopt([result.entity])
+            elif result.entity is not None:
+                await self._hear(key, result.entity)
 
-    async def _tell_one(self, item: BatchItem) -> BatchResult:
+    async def _results(self, items: Sequence[BatchItem]) -> list[BatchResult]:
+        """Where it refuses them all for the sake of one, the halves are told apart."""
         try:
-            (result,) = await self._client.batch(self.url.base, [item])
+            return await self._client.batch(self._url.base, items)
         except BatchRefused as error:
-            log.warning("a peer does not take an item url=%s action=%s reason=%s", self.url.base, item.action, error)
-            return BatchResult(400)
-        return result
+            if len(items) == 1:
+                action = items[0].action
+                log.warning("a peer does not take an item url=%s action=%s reason=%s", self._url.base, action, error)
+                return [BatchResult(400)]
+        half = len(items) // 2
+        return await self._results(items[:half]) + await self._results(items[half:])
+
+    async def _hear(self, key: InstanceKey, info: InstanceInfo) -> None:
+        """Its newer copy, with its override, of an instance that we hold."""
+        newer = self._candidate(info)
+        if newer is None or newer.key != key:
+            return
+        with suppress(InstanceNotFound):  # its owner has left meanwhile
+            await self._adopt(newer, lambda held: replace(held, override=newer.override or held.override))

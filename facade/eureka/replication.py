@@ -22,8 +22,8 @@ REGISTER = "Register"
 HEARTBEAT = "Heartbeat"
 CANCEL = "Cancel"
 OVERRIDE = "StatusUpdate"
-"""Waits under this name also where the override has ended meanwhile, or ends."""
-_NO_OVERRIDE = "DeleteStatusOverride"
+"""An override began or ended; which of them is told depends on how it is then."""
+OVERRIDE_ENDED = "DeleteStatusOverride"
 
 BATCH = 250
 """Items in one call: as many as the original sends, and has to answer within 200 ms by Spring's time limit."""
@@ -104,14 +104,17 @@ class Waiting:
             info = from_instance(held, self._catalogue.lease(key)) if held is not None else None
             if info is None:
                 continue
+            status = info.status
             if action == OVERRIDE and info.overridden_status is Status.UNKNOWN:
-                action = _NO_OVERRIDE
+                action = OVERRIDE_ENDED
+            elif action == OVERRIDE:  # not what shows: an owner that is DOWN stays so whatever an operator says
+                status = info.overridden_status
             yield BatchItem(
                 action=action,
                 app_name=key.group,
                 instance_id=key.instance_id,
                 last_dirty_ms=info.last_dirty_ms,
                 overridden_status=info.overridden_status if action == HEARTBEAT else Status.UNKNOWN,
-                status=info.status,
+                status=status,
                 instance_info=info if action == REGISTER else None,
             )

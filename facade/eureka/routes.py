@@ -22,6 +22,7 @@ from facade.errors import FacadeError, InstanceNotFound, MalformedDocument
 from facade.eureka import mapping, wire, wire_json
 from facade.eureka.documents import PARTS_AT_ONCE, Documents, SpaceDocuments, Unfinished
 from facade.eureka.exchange import (
+    DEFAULT_SPACE,
     FORBIDDEN,
     GZIPPED,
     NO_CONTENT,
@@ -87,6 +88,7 @@ class EurekaFront:
         self._documents = Documents(registry, self.options.delta_window_s)
         self._making = Turns()
         self._began_empty = not len(registry.catalogue)
+        self._began_unregistered = not registry.catalogue.count(Origin.EUREKA)
         self._instance: Methods = {"PUT": self.renew, "GET": self.instance, "DELETE": self.cancel}
         self._override: Methods = {"PUT": self.override, "DELETE": self.lift_override}
         self._application: Methods = {"GET": self.read, "POST": self.register}
@@ -216,9 +218,17 @@ class EurekaFront:
             self._peers.note_renewal(candidate.key)  # of one that changes nothing they would not hear
 
     async def cancel(self, ask: Ask, application: str, instance_id: str) -> Answer:
-        key = self._find(ask.space, application, instance_id).key
-        await self.registry.cancel(key, is_replicated=ask.is_replicated)
+        try:
+            key = self._find(ask.space, application, instance_id).key
+            await self.registry.cancel(key, is_replicated=ask.is_replicated)
+        except InstanceNotFound:
+            self._note_end(InstanceKey(Origin.EUREKA, ask.space, application, instance_id))
+            raise
         return OK
+
+    def _note_end(self, key: InstanceKey) -> None:
+        if self._peers is not None:
+            self._peers.note_end(key)
 
     # What operators say
 
@@ -285,20 +295,20 @@ class EurekaFront:
             return self._list(ask.space, ask.asked, read, parts=None)
 
     def _list(self, space: Space, asked: Asked, read: Read, parts: int | None) -> Answer:
-        if self._is_gated() or (read is SpaceDocuments.delta and self.options.disable_delta):
+        if self._is_gated(space) or (read is SpaceDocuments.delta and self.options.disable_delta):
             return FORBIDDEN
         found = read(self._documents.of(space), asked, parts)
         if found is None:
             return NOT_FOUND
         return Answer(200, found.body, found.content_type, GZIPPED if found.is_gzipped else ())
 
-    def _is_gated(self) -> bool:
+    def _is_gated(self, space: Space) -> bool:
         if not self.registry.has_data:
             return True
-        if self._began_empty and self._peers is not None:
+        if self._peers is not None and space == DEFAULT_SPACE:  # the only one that peers know of
             if self._peers.has_copied:
                 return False
-            if self._peers.are_unheard:
+            if self._began_unregistered and self._peers.are_unheard:
                 return True
         return (
             self._began_empty and self.registry.clock.monotonic_s() - self.registry.opened_s < self.options.read_gate_s
@@ -394,12 +404,16 @@ class EurekaFront:
         return await self._renew_replicated(key, item.last_dirty_ms, item.overridden_status)
 
     async def _apply_cancel(self, ask: Ask, key: InstanceKey, item: BatchItem) -> BatchResult:
-        await self.registry.cancel(key, is_replicated=True)
+        try:
+            await self.registry.cancel(key, is_replicated=True)
+        except InstanceNotFound:
+            self._note_end(key)
+            raise
         return BatchResult(200)
 
     async def _apply_status(self, ask: Ask, key: InstanceKey, item: BatchItem) -> BatchResult:
         status = item.status
-        if status is None:
+        if status is None or status is Status.UNKNOWN:  # its owner could never renew again
             return BatchResult(500)
         self.registry.renew(key)
         await self.registry.amend(

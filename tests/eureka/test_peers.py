@@ -15,7 +15,8 @@ from facade.clock import ManualClock
 from facade.errors import StartRefused
 from facade.eureka import peers as peers_module
 from facade.eureka.client import EurekaClient
-from facade.eureka.peers import COPY_WITHIN_S, Peers, PeerUrl
+from facade.eureka.peer_urls import PeerUrl
+from facade.eureka.peers import COPY_WITHIN_S, Peers
 from facade.eureka.routes import EurekaFront
 from facade.outbound import Outbound
 from facade.registry.registry import Registry
@@ -367,7 +368,7 @@ async def test_a_name_stands_for_all_its_addresses(registry: Registry, monkeypat
 @pytest.mark.parametrize(
     ("url", "base", "credentials"),
     [
-        ("http://peer", "http://peer:8761/eureka", None),
+        ("http://peer", "http://peer:80/eureka", None),
         ("http://peer:80/eureka/", "http://peer:80/eureka", None),
         ("https://user:p%40ss@peer:8762/e/v2", "https://peer:8762/e/v2", ("user", "p@ss")),
         ("http://[::1]:8761/eureka", "http://[::1]:8761/eureka", None),

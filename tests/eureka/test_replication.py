@@ -129,3 +129,12 @@ async def test_a_peer_that_never_comes_back_costs_no_more_than_so_much(
         waiting.add(key(f"i{number}"), CANCEL)
 
     assert told(waiting) == [("Cancel", "i2"), ("Cancel", "i3"), ("Cancel", "i4")]
+
+
+async def test_testing_is_a_word_that_eureka_does_not_know(registry: Registry, waiting: Waiting) -> None:
+    await hold(registry)
+    await registry.amend(key(), lambda it: rules.overridden(it, Status.TESTING))
+    for action in (OVERRIDE, HEARTBEAT):
+        waiting.add(key(), action)
+
+    assert b"TESTING" not in wire_json.encode_batch(waiting.take().items)
