@@ -12,7 +12,7 @@ import asyncio
 import logging
 import os
 import resource
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from starlette.types import Receive, Scope, Send
@@ -20,6 +20,7 @@ from starlette.websockets import WebSocketClose
 
 from facade.errors import FacadeError, InstanceNotFound, MalformedDocument
 from facade.eureka import mapping, wire, wire_json
+from facade.eureka.batches import Batches
 from facade.eureka.documents import PARTS_AT_ONCE, Documents, SpaceDocuments, Unfinished
 from facade.eureka.exchange import (
     DEFAULT_SPACE,
@@ -35,9 +36,10 @@ from facade.eureka.exchange import (
     send_answer,
     split_path,
 )
+from facade.eureka.leases import Leases
 from facade.eureka.listing import Asked
 from facade.eureka.peers import Peers
-from facade.eureka.records import BatchItem, BatchResult, DataCenterInfo, Hear, InstanceInfo
+from facade.eureka.records import DataCenterInfo, Hear, InstanceInfo
 from facade.eureka.wire import BadQuery, Format
 from facade.registry import rules
 from facade.registry.model import Cause, Instance, InstanceKey, Origin, Space, Status
@@ -82,10 +84,13 @@ class EurekaFront:
     ) -> None:
         """`hear` is told first what peers say, where a Eureka stands behind us: these may be its servers."""
         self.registry = registry
-        self._hear = hear
         self._peers = peers
         self.options = options or EurekaOptions()
         self._documents = Documents(registry, self.options.delta_window_s)
+        self._leases = Leases(
+            registry, self._documents, peers, compares_timestamps=self.options.sync_when_timestamp_differs
+        )
+        self._batches = Batches(registry, self._leases, hear)
         self._making = Turns()
         self._began_empty = not len(registry.catalogue)
         self._began_unregistered = not registry.catalogue.count(Origin.EUREKA)
@@ -143,7 +148,7 @@ class EurekaFront:
             case "PUT", ["apps", application, instance_id] if not ask.is_replicated:
                 key = InstanceKey(Origin.EUREKA, space, application.upper(), instance_id)
                 dirty_ms = ask.dirty_ms
-                return lambda: _RENEWED if self._renew_own(key, dirty_ms) is OK else _UNKNOWN
+                return lambda: _RENEWED if self._leases.renew(key, dirty_ms) else _UNKNOWN
             case "GET", _ if (read := _read_of(segments)) is not None:
                 asked = ask.asked
                 return lambda: self._reply_at_hand(space, asked, read)
@@ -161,74 +166,26 @@ class EurekaFront:
         """200 when renewed; an empty 404 makes the client register again; a peer with an older copy gets ours."""
         key = InstanceKey(Origin.EUREKA, ask.space, application, instance_id)
         if not ask.is_replicated:
-            return self._renew_own(key, ask.dirty_ms)
-        renewal = await self._renew_replicated(key, ask.dirty_ms, ask.status("overriddenstatus") or Status.UNKNOWN)
+            return OK if self._leases.renew(key, ask.dirty_ms) else NOT_FOUND
+        override = ask.status("overriddenstatus") or Status.UNKNOWN
+        renewal = await self._leases.renew_replicated(key, ask.dirty_ms, override)
         if renewal.entity is None:
             return Answer(renewal.status)
         return Answer(renewal.status, wire.encode_single_instance(ask.format, renewal.entity), ask.format)
-
-    def _renew_own(self, key: InstanceKey, dirty_ms: int | None) -> Answer:
-        """An owner's renewal, from memory."""
-        try:
-            _, ahead_ms = self._renew(key, dirty_ms)
-        except InstanceNotFound:
-            return NOT_FOUND
-        if self._peers is not None:
-            self._peers.note_renewal(key)
-        return NOT_FOUND if ahead_ms > 0 else OK
-
-    async def _renew_replicated(self, key: InstanceKey, dirty_ms: int | None, override: Status) -> BatchResult:
-        """A renewal that a peer passes on."""
-        held, ahead_ms = self._renew(key, dirty_ms)
-        if ahead_ms > 0:
-            if override is not Status.UNKNOWN:
-                await self.registry.amend(
-                    key, lambda instance: rules.overridden(instance, override), is_replicated=True
-                )
-            return BatchResult(404)
-        return BatchResult(409, self._info(held)) if ahead_ms < 0 else BatchResult(200)
-
-    def _renew(self, key: InstanceKey, dirty_ms: int | None) -> tuple[Instance, int]:
-        """The instance, and by how much the sender's data are ahead of it; a renewal counts also when they are.
-
-        Raises InstanceNotFound. Source: Netflix/eureka, InstanceResource.renewLease and validateDirtyTimestamp.
-        """
-        held = self.registry.catalogue.instance(key)
-        if held is not None and held.status is Status.UNKNOWN:
-            raise InstanceNotFound(key.group, key.instance_id)
-        held = self.registry.renew(key)
-        if dirty_ms is None or not self.options.sync_when_timestamp_differs:
-            return held, 0
-        return held, dirty_ms - held.dirty_ms
 
     async def register(self, ask: Ask, application: str) -> Answer:
         """204 also for one that is known, or older than what is known."""
         body_format, charset = wire.body_format(ask.header(b"content-type"))
         body = await ask.body(wire.REGISTRATION_MAX_BYTES)
         info = wire.decode_registration(body, body_format, charset)
-        await self._register(ask, application, info, is_replicated=ask.is_replicated)
+        await self._leases.register(ask.space, application, info, ask.source_address, is_replicated=ask.is_replicated)
         return NO_CONTENT
 
-    async def _register(self, ask: Ask, application: str, info: InstanceInfo, *, is_replicated: bool) -> None:
-        mapping.check(info, application)
-        registry = self.registry
-        candidate = mapping.to_instance(info, ask.space, registry.policy, registry.clock.now_ms(), ask.source_address)
-        await registry.register(candidate, is_replicated=is_replicated)
-        if self._peers is not None and not is_replicated:
-            self._peers.note_renewal(candidate.key)  # of one that changes nothing they would not hear
-
     async def cancel(self, ask: Ask, application: str, instance_id: str) -> Answer:
-        try:
-            key = self._find(ask.space, application, instance_id).key
-            await self.registry.cancel(key, is_replicated=ask.is_replicated)
-        except InstanceNotFound:
-            self._note_end(InstanceKey(Origin.EUREKA, ask.space, application, instance_id))
-            raise
+        found = self._find_or_none(ask.space, application, instance_id)
+        key = InstanceKey(Origin.EUREKA, ask.space, application, instance_id) if found is None else found.key
+        await self._leases.cancel(key, is_replicated=ask.is_replicated)
         return OK
-
-    def _note_end(self, key: InstanceKey) -> None:
-        if self._peers is not None:
-            self._peers.note_end(key)
 
     # What operators say
 
@@ -326,7 +283,7 @@ class EurekaFront:
 
     def _single(self, ask: Ask, instance: Instance) -> Answer:
         """Live, with the lease as it is now, and always in full. One that waits for its eviction is not shown."""
-        info = self._info(instance)
+        info = self._leases.info(instance)
         if info is None or self.registry.has_lapsed(instance.key):
             return NOT_FOUND
         return Answer(200, wire.encode_single_instance(ask.format, info), ask.format)
@@ -353,81 +310,8 @@ class EurekaFront:
         if body_format is not Format.JSON:
             raise MalformedDocument("peers write JSON")
         items = wire_json.decode_batch(await ask.body(wire.BATCH_MAX_BYTES))
-        for item in items:
-            if item.action is not None and item.action not in _ACTIONS:
-                raise MalformedDocument(f"action: {item.action[:60]!r} is none of {', '.join(_ACTIONS)}")
-        return Answer(200, wire_json.encode_batch_results(await self._apply_all(ask, items)), Format.JSON)
-
-    async def _apply_all(self, ask: Ask, items: Sequence[BatchItem]) -> list[BatchResult]:
-        """Those of one instance in order, all others together: a peer waits for 200 ms, and each may be a commit."""
-        results = [BatchResult(500)] * len(items)
-        places: dict[tuple[str | None, str | None], list[int]] = {}
-        for place, item in enumerate(items):
-            places.setdefault((item.app_name, item.instance_id), []).append(place)
-
-        async def in_order(some: list[int]) -> None:
-            for place in some:
-                results[place] = await self._hear_or_apply(ask, items[place])
-
-        await asyncio.gather(*map(in_order, places.values()))
-        return results
-
-    async def _hear_or_apply(self, ask: Ask, item: BatchItem) -> BatchResult:
-        if self._hear is None:
-            return await self._apply(ask, item)
-        heard = self._hear(ask.source_address, item)
-        if heard is not None:
-            return heard
-        return BatchResult(200) if _may_be_echo(item) else await self._apply(ask, item)
-
-    async def _apply(self, ask: Ask, item: BatchItem) -> BatchResult:
-        # A registration carries its id with it.
-        if item.action is None or not item.app_name or not (item.instance_id or item.action == "Register"):
-            return BatchResult(500)
-        key = InstanceKey(Origin.EUREKA, ask.space, item.app_name.upper(), item.instance_id or "")
-        try:
-            return await _ACTIONS[item.action](self, ask, key, item)
-        except InstanceNotFound:
-            return BatchResult(404)
-
-    async def _apply_register(self, ask: Ask, key: InstanceKey, item: BatchItem) -> BatchResult:
-        if item.instance_info is None:
-            return BatchResult(500)
-        try:
-            await self._register(ask, key.group, item.instance_info, is_replicated=True)
-        except wire.RegistrationRefused as refused:
-            # The sender only looks at the status of heartbeats; the original answers 200 and stores nothing.
-            log.warning("a peer's registration is refused application=%s reason=%s", key.group, refused)
-        return BatchResult(200)
-
-    async def _apply_heartbeat(self, ask: Ask, key: InstanceKey, item: BatchItem) -> BatchResult:
-        return await self._renew_replicated(key, item.last_dirty_ms, item.overridden_status)
-
-    async def _apply_cancel(self, ask: Ask, key: InstanceKey, item: BatchItem) -> BatchResult:
-        try:
-            await self.registry.cancel(key, is_replicated=True)
-        except InstanceNotFound:
-            self._note_end(key)
-            raise
-        return BatchResult(200)
-
-    async def _apply_status(self, ask: Ask, key: InstanceKey, item: BatchItem) -> BatchResult:
-        status = item.status
-        if status is None or status is Status.UNKNOWN:  # its owner could never renew again
-            return BatchResult(500)
-        self.registry.renew(key)
-        await self.registry.amend(
-            key, lambda it: rules.overridden(it, status, item.last_dirty_ms or 0), is_replicated=True
-        )
-        return BatchResult(200)
-
-    async def _apply_lift(self, ask: Ask, key: InstanceKey, item: BatchItem) -> BatchResult:
-        status = item.status or Status.UNKNOWN
-        self.registry.renew(key)
-        await self.registry.amend(
-            key, lambda it: rules.restored(it, status, item.last_dirty_ms or 0), is_replicated=True
-        )
-        return BatchResult(200)
+        results = await self._batches.apply(items, ask.space, ask.source_address)
+        return Answer(200, wire_json.encode_batch_results(results), Format.JSON)
 
     # Looking up
 
@@ -447,10 +331,6 @@ class EurekaFront:
             if instance.key.instance_id == instance_id and mapping.is_visible(instance, self.registry.policy):
                 return instance
         return None
-
-    def _info(self, instance: Instance) -> InstanceInfo | None:
-        action = self._documents.of(instance.service.space).action_of(instance)
-        return mapping.from_instance(instance, self.registry.catalogue.lease(instance.key), action)
 
     def _renew_native(self, instance: Instance) -> None:
         """What an operator says of an instance renews its lease, by Netflix's rules; ServiceCenter has none such."""
@@ -510,22 +390,3 @@ def _reply(answer: Answer) -> Reply:
 
 
 _RENEWED, _UNKNOWN = _reply(OK), _reply(NOT_FOUND)
-
-
-def _may_be_echo(item: BatchItem) -> bool:
-    """Whether a stranger may be the registry behind us, at an address that we do not know, with what we have told it.
-
-    Our renewal, passed back and renewed again, would never end; what we have packed there would be overwritten.
-    """
-    if item.action == "Heartbeat":
-        return True
-    return item.instance_info is not None and any(key.startswith(rules.MARKS) for key in item.instance_info.metadata)
-
-
-_ACTIONS: dict[str, Callable[[EurekaFront, Ask, InstanceKey, BatchItem], Awaitable[BatchResult]]] = {
-    "Heartbeat": EurekaFront._apply_heartbeat,
-    "Register": EurekaFront._apply_register,
-    "Cancel": EurekaFront._apply_cancel,
-    "StatusUpdate": EurekaFront._apply_status,
-    "DeleteStatusOverride": EurekaFront._apply_lift,
-}
