@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+from hypothesis import settings
 
 from facade.clock import ManualClock
 from facade.registry.registry import Registry
 from facade.registry.rules import Policy
 from facade.stores.memory import MemoryStore
+
+# How long an example takes says more about the machine than about us.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 PassTime = Callable[[float], Awaitable[None]]
 

@@ -38,7 +38,7 @@ class Leases:
         if ahead_ms > 0:
             if override is not Status.UNKNOWN:
                 await self._registry.amend(
-                    key, lambda instance: rules.overridden(instance, override), is_replicated=True
+                    key, lambda instance: rules.overridden_elsewhere(instance, override), is_replicated=True
                 )
             return BatchResult(404)
         return BatchResult(409, self.info(held)) if ahead_ms < 0 else BatchResult(200)

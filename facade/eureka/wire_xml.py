@@ -89,7 +89,7 @@ def _to_instance(elements: dict[str, Any]) -> InstanceInfo:
     fields: dict[str, Any] = {}
     for name, value in elements.items():
         if name in TEXT_FIELDS:
-            fields[TEXT_FIELDS[name]] = _text(value)
+            fields[TEXT_FIELDS[name]] = _text(value) or ""  # an empty VIP is listed as empty, not left out
         elif name == "status":
             fields["status"] = _status(value)
         elif name in ("overriddenstatus", "overriddenStatus"):
@@ -138,8 +138,10 @@ def _attribute(value: Any, name: str) -> str | None:
 
 
 def _integer(value: Any, default: Any) -> Any:
+    """Digits and a sign, as Java reads numbers: no blanks around them, no underscores between."""
+    text = _text(value) or ""
     try:
-        number = int(_text(value) or "")
+        number = int(text if text.lstrip("+-").isdecimal() else "")
     except ValueError:
         return default
     return number if number in _INT64 else default

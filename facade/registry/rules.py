@@ -93,13 +93,15 @@ def shown_status(
 
 def registered(held: Instance | None, candidate: Instance, *, is_replicated: bool = False) -> Instance:
     """The record that a registration leaves, but for its timestamps."""
+    reported = candidate.reported
     if held is None:
         override, held_status = candidate.override, None
     else:
         if keeps_held(held, candidate):
-            candidate = held
+            # What shows stands for what its owner reports, also where an operator has said so; but not for ever.
+            candidate, reported = held, held.reported if held.status is Status.UNKNOWN else held.status
         override, held_status = held.override or candidate.override, held.status
-    status = shown_status(candidate.key.origin, candidate.reported, override, held_status, is_replicated=is_replicated)
+    status = shown_status(candidate.key.origin, reported, override, held_status, is_replicated=is_replicated)
     return replace(candidate, override=override, status=status)
 
 
@@ -118,6 +120,12 @@ def overridden(instance: Instance, status: Status, dirty_ms: int = 0) -> Instanc
     if status is instance.status:
         return instance
     return replace(instance, override=status, status=status, dirty_ms=max(dirty_ms, instance.dirty_ms))
+
+
+def overridden_elsewhere(instance: Instance, status: Status) -> Instance:
+    """An operator's word that a peer tells of: unlike one said here it changes nothing for an owner that is not up."""
+    shown = shown_status(instance.key.origin, instance.reported, status, instance.status)
+    return replace(instance, override=status, status=shown)
 
 
 def restored(instance: Instance, then: Status, dirty_ms: int = 0) -> Instance:

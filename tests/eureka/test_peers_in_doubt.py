@@ -272,3 +272,18 @@ async def test_a_peer_cannot_lock_an_owner_out(start: Start) -> None:
 
     assert answer.json() == {"responseList": [{"statusCode": 500}]}
     assert await b.renew() == 200
+
+
+@pytest.mark.parametrize(("reported", "shown"), [("UP", "OUT_OF_SERVICE"), ("DOWN", "DOWN"), ("STARTING", "STARTING")])
+async def test_an_override_in_a_peers_renewal_brings_nobody_up(start: Start, reported: str, shown: str) -> None:
+    """It comes with newer data than ours, which the peer then sends."""
+    b = await start("b")
+    await b.register(status=reported)
+    item = {"appName": "A", "id": "i1", "lastDirtyTimestamp": 2000, "action": "Heartbeat"}
+    item["overriddenStatus"] = "OUT_OF_SERVICE"
+
+    answer = await b.ask("POST", "/peerreplication/batch/", msgspec.json.encode({"replicationList": [item]}))
+
+    assert answer.json() == {"responseList": [{"statusCode": 404}]}
+    assert await b.statuses() == {"i1": shown}
+    assert (await live(b))["overriddenStatus"] == "OUT_OF_SERVICE"

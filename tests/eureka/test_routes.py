@@ -274,6 +274,15 @@ async def test_an_older_registration_renews_and_changes_nothing(client: Client, 
     assert (await client.json("/eureka/apps/A/i1"))["hostName"] == "new"
 
 
+async def test_an_older_registration_leaves_the_status_that_an_operator_gave(client: Client) -> None:
+    """What is held has one status in the original; that of its owner's last word but one is not remembered."""
+    await client.register(lastDirtyTimestamp="2000", status="DOWN")
+    await client("PUT", "/eureka/apps/A/i1/status?value=STARTING")
+    await client.register(lastDirtyTimestamp="1000")
+
+    assert (await client.json("/eureka/apps/A/i1"))["status"] == "STARTING"
+
+
 async def test_xml_values_stay_text(client: Client) -> None:
     """P2: 1.10 is a version, not a number."""
     text = (

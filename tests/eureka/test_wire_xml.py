@@ -107,6 +107,9 @@ ELEMENTS = [
         xml('<securePort enabled="true">8443</securePort>'), {"secure_port": Port(8443, True)}, id="secure-port"
     ),
     pytest.param(xml("<securePort>8443</securePort>"), {"secure_port": Port(8443, False)}, id="secure-port-bare"),
+    pytest.param(xml(port='<port enabled="true">+8080</port>'), {}, id="port-with-sign"),
+    pytest.param(xml("<secureVipAddress></secureVipAddress>"), {"secure_vip_address": ""}, id="empty-text"),
+    pytest.param(xml("<secureVipAddress/>"), {"secure_vip_address": ""}, id="no-text"),
     pytest.param(xml("<foo><bar/><bar><baz>1</baz></bar></foo>"), {}, id="unknown-elements"),
     pytest.param(
         xml("<leaseInfo><durationInSecs>45</durationInSecs><x>y</x></leaseInfo>"),
@@ -148,6 +151,8 @@ REFUSED = [
     pytest.param(xml("<a>" * 50 + "</a>" * 50), id="deep"),
     pytest.param(xml("<a/>" * 5_000), id="many"),
     pytest.param(xml(port='<port enabled="true"></port>'), id="port-empty"),
+    pytest.param(xml(port="<port> 8080 </port>"), id="port-between-blanks"),
+    pytest.param(xml(port="<port>8_080</port>"), id="port-with-underscore"),
     pytest.param(xml(port="<port>99999999999</port>"), id="port-beyond-32-bits"),
     pytest.param(xml("<dataCenterInfo><name>Azure</name></dataCenterInfo>"), id="data-center"),
     pytest.param(b'<?xml version="1.0" encoding="no-such"?>' + xml(), id="encoding"),
