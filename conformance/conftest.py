@@ -40,6 +40,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--store", metavar="URL", default="memory://", help="where servers of ours keep registrations (default: memory)"
     )
+    group.addoption("--minutes", type=float, help="how long to compare random traces (default: 10 000 operations)")
+    group.addoption("--seed", type=int, help="which random traces to compare (default: others each time)")
     group.addoption(
         "--ports-from", type=int, metavar="PORT", help="give servers started here ports from PORT on (default: any)"
     )

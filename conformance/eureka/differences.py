@@ -44,6 +44,13 @@ DIFFERENCES = [
         "none asks so",
     ),
     Difference(
+        12,
+        "only the full list and the delta are sent compressed",
+        "every list",
+        "an application of 1,000 is 400 KB plain",
+        "all that ask for gzip",
+    ),
+    Difference(
         13,
         "`Accept-Encoding: gzip;q=0` gets gzip",
         "plain",
@@ -84,6 +91,13 @@ DIFFERENCES = [
         "the id that counts (the host name, for Amazon the instance's) is written out",
         "Steeltoe drops instances without id, and its hash never matches again",
         "eureka-js-client and fargo register so, Steeltoe reads so",
+    ),
+    Difference(
+        37,
+        "the reason of a refused registration is labelled JSON or XML",
+        "`text/plain`",
+        "it is plain text",
+        "people",
     ),
     Difference(
         43,
@@ -145,6 +159,13 @@ DIFFERENCES = [
         "none sends any",
     ),
     Difference(
+        65,
+        "a body that cannot be read: `cannot parse request body`",
+        "the same, and what is wrong with it",
+        "whoever reads it wants to know",
+        "people",
+    ),
+    Difference(
         72,
         "metadata with an empty key, a colon in the key or control characters makes the XML unparsable",
         "escaped or left out in XML; exact in JSON",
@@ -179,6 +200,13 @@ DIFFERENCES = [
         "404, or the application of that name",
         "names of applications belong to applications",
         "none asks so",
+    ),
+    Difference(
+        87,
+        "a registration that changes nothing is told in the delta again, as ADDED",
+        "not told",
+        "nothing changed",
+        "none depends on it",
     ),
     Difference(
         97,
@@ -237,6 +265,13 @@ DIFFERENCES = [
         "operators by hand",
     ),
     Difference(
+        132,
+        "an override lifted to UP leaves `serviceUpTimestamp` 0",
+        "the moment",
+        "it is up since then",
+        "none reads it",
+    ),
+    Difference(
         135,
         "an override belongs to an id: under another application the same id gets it with its next renewal",
         "an override belongs to one instance",
@@ -281,10 +316,17 @@ DIFFERENCES = [
     ),
     Difference(
         173,
-        "the end of an override without `lastDirtyTimestamp` is an item 500",
+        "the end of an override without `lastDirtyTimestamp`, or with a status that is none, is an item 500",
         "200, as without one over HTTP",
         "there is nothing to compare",
         "peers always send it",
+    ),
+    Difference(
+        175,
+        "the copy in a 409 shows the instance as it is after the whole batch",
+        "as it was at its turn",
+        "the answer to an item is about that item",
+        "none sends both in one batch",
     ),
     Difference(
         178,

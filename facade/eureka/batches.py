@@ -93,7 +93,7 @@ class Batches:
     async def _apply_status(self, sender: Sender, key: InstanceKey, item: BatchItem) -> BatchResult:
         status = item.status
         if status is None or status is Status.UNKNOWN:  # its owner could never renew again
-            return BatchResult(500)
+            return BatchResult(404 if self._registry.catalogue.instance(key) is None else 500)
         self._registry.renew(key)
         await self._registry.amend(
             key, lambda it: rules.overridden(it, status, item.last_dirty_ms or 0), is_replicated=True

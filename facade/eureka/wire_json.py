@@ -176,11 +176,11 @@ def _flag(value: Any) -> bool:
 
 
 def _country(name: str, value: Any) -> int:
-    """A number nobody uses; what is none counts as 1."""
+    """A number nobody uses; what is none counts as 0."""
     try:
         number = _number(value)
     except (ValueError, OverflowError):
-        return 1
+        return 0
     return number if number in _INT32 else 1
 
 

@@ -98,8 +98,8 @@ def registered(held: Instance | None, candidate: Instance, *, is_replicated: boo
         override, held_status = candidate.override, None
     else:
         if keeps_held(held, candidate):
-            # What shows stands for what its owner reports, also where an operator has said so; but not for ever.
-            candidate, reported = held, held.reported if held.status is Status.UNKNOWN else held.status
+            # What shows stands for what its owner reports, also where an operator has said so.
+            candidate, reported = held, held.status
         override, held_status = held.override or candidate.override, held.status
     status = shown_status(candidate.key.origin, reported, override, held_status, is_replicated=is_replicated)
     return replace(candidate, override=override, status=status)

@@ -268,9 +268,11 @@ async def test_a_peer_cannot_lock_an_owner_out(start: Start) -> None:
     await b.register()
     item = {"appName": "A", "id": "i1", "lastDirtyTimestamp": 1000, "status": "UNKNOWN", "action": "StatusUpdate"}
 
-    answer = await b.ask("POST", "/peerreplication/batch/", msgspec.json.encode({"replicationList": [item]}))
+    stranger = item | {"id": "stranger", "status": "no such status"}
 
-    assert answer.json() == {"responseList": [{"statusCode": 500}]}
+    answer = await b.ask("POST", "/peerreplication/batch/", msgspec.json.encode({"replicationList": [item, stranger]}))
+
+    assert answer.json() == {"responseList": [{"statusCode": 500}, {"statusCode": 404}]}
     assert await b.renew() == 200
 
 

@@ -146,7 +146,8 @@ ODD_FIELDS = [
         {"overriddenstatus": "DOWN", "overriddenStatus": "UP"}, {"overridden_status": Status.UP}, id="override-last"
     ),
     pytest.param({"countryId": "7"}, {"country_id": 7}, id="country-text"),
-    pytest.param({"countryId": "x"}, {}, id="country-garbage"),
+    pytest.param({"countryId": "x"}, {"country_id": 0}, id="country-garbage"),
+    pytest.param({"countryId": ""}, {"country_id": 0}, id="country-empty"),
     pytest.param({"lastDirtyTimestamp": "abc"}, {"last_dirty_ms": 0}, id="timestamp-garbage"),
     pytest.param({"lastDirtyTimestamp": None}, {"last_dirty_ms": None}, id="timestamp-null"),
     pytest.param({"lastDirtyTimestamp": 10**30}, {"last_dirty_ms": 0}, id="timestamp-huge"),
