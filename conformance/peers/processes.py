@@ -45,6 +45,9 @@ _TOOLS = {
     "mvn": ("Maven", "maven"),
     "go": ("Go 1.18 or newer", "golang-go"),
     "etcd": ("etcd", "etcd-server"),
+    "node": ("Node.js", "nodejs"),
+    "npm": ("npm", "npm"),
+    "prometheus": ("Prometheus", "prometheus"),
 }
 # Little is needed; the second compiler only pays after minutes.
 _SMALL_JVM = ("-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
@@ -60,12 +63,12 @@ class MissingToolError(PeerError):
 
 @dataclass(frozen=True)
 class Program:
-    """What to run, and where it answers 200 as soon as it serves."""
+    """What to run, and where it answers 200 as soon as it serves. One that serves nothing has no URL."""
 
     name: str
     command: Sequence[str | Path]
-    url: str
-    ready: str
+    url: str = ""
+    ready: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)  # laid into its working directory: relative path, text
 
@@ -94,10 +97,10 @@ def account_server(port: int, eureka_url: str, hello_server_name: str = "hello-s
     return Program(
         name="account-server",
         command=[
-            _tool("java"),
+            tool("java"),
             *_SMALL_JVM,
             "-jar",
-            _maven_build("account-server"),
+            maven_build("account-server"),
             f"--server.port={port}",
             f"--eureka.client.service-url.defaultZone={eureka_url}",
             f"--hello-server.name={hello_server_name}",
@@ -112,7 +115,7 @@ def hello_server(port: int, servicecenter_url: str, app: str = "eureka") -> Prog
     """The guide's Go service on go-chassis, in the app given."""
     return Program(
         name="hello-server",
-        command=[_go_build("hello-server")],
+        command=[go_build("hello-server")],
         url=f"http://127.0.0.1:{port}",
         ready="/checkHealth",
         environment={
@@ -133,10 +136,10 @@ def eureka(port: int, variant: str = "stock", peers: Sequence[str] = ()) -> Prog
     return Program(
         name="eureka",
         command=[
-            _tool("java"),
+            tool("java"),
             *_SMALL_JVM,
             "-jar",
-            _maven_build("eureka"),
+            maven_build("eureka"),
             f"--server.port={port}",
             f"--spring.profiles.active={variant}",
             *([f"--eureka.client.service-url.defaultZone={','.join(peers)}"] if peers else ()),
@@ -152,7 +155,7 @@ def etcd(port: int) -> Program:
     return Program(
         name="etcd",
         command=[
-            _tool("etcd"),
+            tool("etcd"),
             *("--name=sc", "--data-dir=data", f"--initial-cluster=sc={peer}"),
             *(f"--listen-client-urls={client}", f"--advertise-client-urls={client}"),
             *(f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}"),
@@ -265,7 +268,8 @@ class Processes:
 
     def start(self, program: Program) -> Running:
         """Start it and wait until it serves. Raises PeerError, also if another program has its port."""
-        _require_free_port(program)
+        if program.url:
+            _require_free_port(program)
         directory = Path(tempfile.mkdtemp(prefix=f"{program.name}-", dir=self._home))
         for path, text in program.files.items():
             (directory / path).parent.mkdir(exist_ok=True)
@@ -283,7 +287,8 @@ class Processes:
             )
         running = Running(program, process, log)
         self._started.append(running)
-        running.wait_until_ready(program.ready)
+        if program.url:
+            running.wait_until_ready(program.ready)
         return running
 
 
@@ -294,7 +299,8 @@ def _require_free_port(program: Program) -> None:
             raise PeerError(f"{program.name}: another program listens on {address.host}:{address.port}")
 
 
-def _tool(command: str) -> str:
+def tool(command: str) -> str:
+    """Where the command is. Raises MissingToolError."""
     what, package = _TOOLS[command]
     found = shutil.which(command)
     if found is None:
@@ -302,16 +308,34 @@ def _tool(command: str) -> str:
     return found
 
 
-def _maven_build(name: str) -> Path:
-    java, maven = _tool("java"), _tool("mvn")
+def maven_build(name: str, profile: str = "") -> Path:
+    """The jar that the sources in folder `name` make, in the profile given."""
+    java, maven = tool("java"), tool("mvn")
     version = subprocess.run([java, "-version"], capture_output=True, text=True, check=True).stderr
-    return built(name, f"{name}.jar", [maven, "-B", "-q", "-Dpeers.out={out}", "package"], version)
+    command = [maven, "-B", "-q", *([f"-P{profile}"] if profile else ()), "-Dpeers.out={out}", "package"]
+    return built(name, f"{Path(name).name}.jar", command, version + profile)
 
 
-def _go_build(name: str) -> Path:
-    go = _tool("go")
+def go_build(name: str) -> Path:
+    """The binary that the sources in folder `name` make."""
+    go = tool("go")
     version = subprocess.run([go, "version"], capture_output=True, text=True, check=True).stdout
-    return built(name, name, [go, "build", "-buildvcs=false", "-trimpath", "-o", f"{{out}}/{name}", "."], version)
+    binary = Path(name).name
+    return built(name, binary, [go, "build", "-buildvcs=false", "-trimpath", "-o", f"{{out}}/{binary}", "."], version)
+
+
+def npm_build(name: str) -> Path:
+    """The main.js in folder `name`, laid beside the packages that its package.json names."""
+    node, npm = tool("node"), tool("npm")
+    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
+    install = f"cp package.json main.js {{out}} && cd {{out}} && {npm} install --no-package-lock --no-audit --no-fund"
+    return built(name, "main.js", ["/bin/sh", "-c", install], version)
+
+
+def venv_build(name: str) -> Path:
+    """The python of a virtual environment with the requirements.txt in folder `name`."""
+    install = f"{sys.executable} -m venv {{out}}/venv && {{out}}/venv/bin/python -m pip install -q -r requirements.txt"
+    return built(name, "venv/bin/python", ["/bin/sh", "-c", install], sys.version)
 
 
 def built(name: str, artifact: str, command: Sequence[str], tool_version: str) -> Path:

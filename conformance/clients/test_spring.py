@@ -1,0 +1,111 @@
+"""Spring Cloud's client on each Boot and over each transport that it has there (cases 189, 190).
+
+A JVM takes seconds to start: each test tells as much of one life as it can.
+"""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+import pytest
+
+from conformance.clients.conftest import Live, Noted
+from conformance.clients.life import Life, soon
+from conformance.clients.programs import SPRING
+
+pytestmark = pytest.mark.parametrize("client", SPRING, ids=str, indirect=True)
+
+_COMPLAINS = re.compile(r"\b(ERROR|WARN)\b|reconcil|exception", re.IGNORECASE)
+# Spring's own words, whichever server it talks to.
+_ABOUT_ITSELF = re.compile(r"LoadBalancerCacheAuto|BeanPostProcessorChecker|PostProcessorRegistrationDelegate")
+
+
+def complaints(life: Life) -> list[str]:
+    """What it says about the registry; "reconcile" tells that its view was wrong."""
+    lines = life.running.log_text.splitlines()
+    return [line for line in lines if _COMPLAINS.search(line) and not _ABOUT_ITSELF.search(line)]
+
+
+def test_lives_with_others(alive: Life) -> None:
+    """Registers with its values, renews, sees others come and go by deltas alone; its log has no complaint."""
+    soon(lambda: (alive.registered or {})["status"] == "UP")
+    stated = {
+        "instanceId": alive.id,
+        "app": alive.app.upper(),
+        "hostName": "127.0.0.1",
+        "ipAddr": "127.0.0.1",
+        "vipAddress": alive.app,
+        "secureVipAddress": alive.app,
+        "port": {"$": alive.port, "@enabled": "true"},
+        "securePort": {"$": 443, "@enabled": "false"},
+        "metadata": {"team": "blue & <green>", "management.port": str(alive.port)},
+        "overriddenStatus": "UNKNOWN",
+    }
+    registered = alive.becomes_registered()
+    assert {key: registered[key] for key in stated} == stated
+    assert (registered["leaseInfo"]["renewalIntervalInSecs"], registered["leaseInfo"]["durationInSecs"]) == (1, 10)
+
+    alive.renews()
+    soon(lambda: alive.id in alive.seen(alive.app))
+    # Before that it asks for the whole list, for it knows of nobody.
+    before = len(alive.wire.exchanges)
+    alive.sees_come_and_go(f"{alive.app}-other")
+
+    later = [one for one in alive.wire.exchanges[before:] if one.method == "GET"]
+    assert {one.path.rstrip("/") for one in later} == {"/eureka/apps/delta"}
+    assert [alive.wire.statuses(method) for method in ("POST", "PUT", "GET")] == [{204}, {200}, {200}]
+    assert complaints(alive) == []
+
+
+def test_is_found_in_servicecenter_and_leaves(alive: Life, eureka_kind: str, noted: Noted) -> None:
+    """Is found on the ServiceCenter side (only ours has one), and takes itself away when it is told to end."""
+    soon(lambda: (alive.registered or {})["status"] == "UP")
+    if eureka_kind == "ours":
+        soon(lambda: alive.registry.endpoints(alive.app) == {f"rest://127.0.0.1:{alive.port}"})
+
+    alive.running.stop()
+
+    soon(lambda: alive.registered is None)
+    soon(lambda: alive.registry.ids(alive.app) == set())
+    if not alive.wire.asked("DELETE"):
+        noted("sends no DELETE: gone when its lease ended")
+        return
+    assert alive.wire.statuses("DELETE") == {200}
+
+
+def test_registers_again(alive: Life, client: object, eureka_kind: str, noted: Noted) -> None:
+    """Registers again when the server was restarted without state."""
+    before = len(alive.wire.exchanges)
+    alive.registry.restart()
+
+    if eureka_kind == "real" and "Jersey" in str(client):
+        soon(lambda: [one.status for one in alive.wire.exchanges[before:] if one.method == "PUT"].count(404) >= 3)
+        assert alive.registered is None
+        noted("never does: it cannot read the body of the 404")
+        return
+    alive.becomes_registered()
+    alive.renews()
+    soon(lambda: alive.id in alive.seen(alive.app))
+
+
+def test_calls_by_name(live: Live, app: str) -> None:
+    """A @LoadBalanced call by name reaches another instance, and none that has left."""
+    caller = live()
+    caller.becomes_registered()
+    called = _called(caller, f"{app}-callee", caller.port)
+
+    assert called == str(caller.port)
+    caller.registry.eureka.cancel(f"{app}-callee".upper(), "callee")
+    soon(lambda: httpx.get(f"{caller.running.url}/call/{app}-callee", timeout=30).status_code != 200)
+
+
+def _called(caller: Life, name: str, port: int) -> str:
+    """Registers an instance of another name at the port given, and calls it."""
+    lease = {"renewalIntervalInSecs": 30, "durationInSecs": 600}
+    at = {"ipAddr": "127.0.0.1", "hostName": "127.0.0.1", "port": {"$": port, "@enabled": "true"}, "vipAddress": name}
+    caller.registry.eureka.given(name.upper(), "callee", leaseInfo=lease, **at)
+    soon(lambda: "callee" in caller.seen(name))
+    answer = httpx.get(f"{caller.running.url}/call/{name}", timeout=30)
+    assert answer.status_code == 200, answer.text
+    return answer.text
