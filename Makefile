@@ -43,6 +43,7 @@ conformance: $(DEV) tools ## ask our server, and the real ones at hand, what the
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync conformance-no-lane conformance-real
 
 conformance-full: conformance ## the same, real clients of many kinds, other stores, and an hour of random traces
+	@.ci/tools npm prometheus
 	$(RUN) -m pytest conformance/clients $(SLOWLY) $(ARGS)
 	$(RUN) -m pytest conformance/clients --eureka-kind real $(SLOWLY) $(ARGS)
 	$(RUN) -m pytest conformance/eureka conformance/servicecenter $(WITH_PEERS) --store sqlite:/// $(SLOWLY) $(ARGS)
