@@ -23,14 +23,13 @@ class Pair:
     """The server under test and a real one, each a peer of the other. The real one takes a peer on its own host name
     for itself, hence "localhost"."""
 
-    def __init__(self, processes: Processes, client_of: ClientOf, tested: Program, real: Program) -> None:
+    def __init__(self, processes: Processes, tested: Program, real: Program) -> None:
         self.real_program = replace(real, ready="/")
         self._processes = processes
-        self._client_of = client_of
         self.real_server = processes.start(self.real_program)
         self.tested_server = processes.start(tested)
-        self.real = client_of(self.real_server)
-        self.tested = client_of(self.tested_server)
+        self.real = Eureka(self.real_server.url)
+        self.tested = Eureka(self.tested_server.url)
 
     def restart_real(self) -> None:
         """Empty, as every Eureka server starts."""
@@ -38,21 +37,10 @@ class Pair:
         self.real_server = self._processes.start(self.real_program)
 
     def stop(self) -> None:
+        for client in (self.real, self.tested):
+            client.disconnect()
         self.tested_server.stop()
         self.real_server.stop()
-
-
-@pytest.fixture(scope="module")
-def _clients() -> Iterator[ClientOf]:
-    clients: list[Eureka] = []
-
-    def connect(server: Running) -> Eureka:
-        clients.append(Eureka(server.url))
-        return clients[-1]
-
-    yield connect
-    for client in clients:
-        client.disconnect()  # the servers are gone
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +48,6 @@ def pair(
     eureka_kind: str,
     processes: Processes,
     free_port: Callable[[], int],
-    _clients: ClientOf,
     ran_against: RanAgainst,
     ours_program: Callable[..., Program],
 ) -> Iterator[Pair]:
@@ -75,7 +62,7 @@ def pair(
     except MissingToolError as missing:
         pytest.skip(str(missing))
     ran_against("eureka", f"{eureka_kind}, a peer of a real server")
-    pair = Pair(processes, _clients, tested, real)
+    pair = Pair(processes, tested, real)
     yield pair
     pair.stop()
 

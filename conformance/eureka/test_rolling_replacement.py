@@ -42,12 +42,11 @@ def test_no_client_notices_that_its_servers_are_replaced(
     except MissingToolError as missing:
         pytest.skip(str(missing))
     ran_against("eureka", "ours in the place of two real servers")
-    ours: list[object] = []
 
     def replace_node(at: int) -> None:
         real[at].stop()
         # Both nodes are named on each, as operators write it: one list for all.
-        ours.append(processes.start(ours_program(ports[at], eureka_peers=",".join(urls))))
+        processes.start(ours_program(ports[at], eureka_peers=",".join(urls)))
 
     clients = asyncio.run(_story(urls, replace_node))
 

@@ -19,7 +19,7 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
-from facade.errors import FacadeError, InstanceNotFound, StoreUnavailable
+from facade.errors import FacadeError, StoreUnavailable
 from facade.eureka import mapping
 from facade.eureka.client import BatchRefused, EurekaClient
 from facade.eureka.peer_urls import PeerUrl
@@ -363,5 +363,6 @@ class _Peer:
         newer = self._candidate(info)
         if newer is None or newer.key != key:
             return
-        with suppress(InstanceNotFound):  # its owner has left meanwhile
+        # Its owner has left meanwhile, or our store takes nothing now: no reason to tell the peer all of it again.
+        with suppress(FacadeError):
             await self._adopt(newer, lambda held: replace(held, override=newer.override or held.override))

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from facade.clock import ManualClock
+from facade.errors import StoreFull
 from facade.eureka import peers as peers_module
 from facade.eureka.client import EurekaClient
 from facade.eureka.peers import COPY_WITHIN_S, Peers
@@ -160,6 +161,35 @@ async def test_a_late_newer_copy_brings_back_nobody_who_has_left(
     with suppress(asyncio.CancelledError):
         await running
     assert not registry.catalogue.leases
+
+
+async def test_a_newer_copy_that_our_store_does_not_take_holds_up_nothing(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return _answered(403)
+        items = msgspec.json.decode(request.content)["replicationList"]
+        told.extend(item["id"] for item in items)
+        return results(items, statusCode=409, responseEntity=document("A", items[0]["id"], lastDirtyTimestamp="9000"))
+
+    async def full(writes: Sequence[Write]) -> int:
+        raise StoreFull("there is no room")
+
+    peers, client = peer_that(answer, registry, monkeypatch)
+    await registry.register(instance("A", "i1"), is_replicated=True)
+    running = asyncio.create_task(peers.run())
+    await until(lambda: bool(peers.health()))
+    monkeypatch.setattr(registry._store, "write", full)
+    await client.put("/apps/A/i1")
+
+    await until(lambda: told == ["i1"])
+    await asyncio.sleep(0.2)
+    running.cancel()
+    assert told == ["i1"]
+    assert peers.health()[0].waiting == 0
 
 
 async def test_a_peer_may_answer_with_nobody_elses_instance(
