@@ -7,38 +7,23 @@ imported where it is used, so that each command answers soon.
 
 from __future__ import annotations
 
-import functools
-import inspect
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
 from facade import __version__
-from facade.config import (
-    CONFIG_VARIABLE,
-    IMPORT_VARIABLE,
-    KNOBS,
-    Address,
-    Loaded,
-    Settings,
-    flag,
-    imported_from,
-    is_list,
-    is_switch,
-    load,
-    shown,
-)
+from facade.config import KNOBS, Address, Settings, shown
 from facade.errors import StartRefused
+from facade.flags import print_table, takes_settings
 from facade.inspection.interruption import INTERRUPTED, when_told_to_stop
+from facade.sources import Loaded, load
 
 if TYPE_CHECKING:
     import asyncio
-
-    from facade.importing import Imported, Row
 
 HEALTH_WITHIN_S = 3.0
 
@@ -66,56 +51,6 @@ def main() -> None:
         sys.exit(2)
 
 
-def _file_flag(name: str, spelt: str, about: str) -> inspect.Parameter:
-    option = typer.Option(None, spelt, metavar="FILE", help=about, show_default=False)
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=Path | None)
-
-
-_FILE_FLAGS = [
-    _file_flag("config", "--config", f"Settings as TOML, one key for each flag below. Also: {CONFIG_VARIABLE}."),
-    _file_flag(
-        "import_eureka",
-        "--import-eureka",
-        f"An existing Eureka server's application.yml, .yaml or .properties. Also: {IMPORT_VARIABLE}.",
-    ),
-]
-
-
-def _flag(name: str) -> inspect.Parameter:
-    """A knob as a flag. Its value stays text: config.py reads all sources alike, and words what is wrong alike."""
-    knob = KNOBS[name]
-    default = shown(getattr(Settings, name, knob.source)) or "none"
-    about = f"{knob.about} (default: {default})"
-    spelt = f"{flag(name)}/--no-{flag(name)[2:]}" if is_switch(name) else flag(name)
-    kind: Any = bool if is_switch(name) else list[str] if is_list(name) else str
-    option = typer.Option(None, spelt, metavar=None if is_switch(name) else knob.unit, help=about, show_default=False)
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=kind | None)
-
-
-def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command a flag for each file and for each knob, and call it with what all sources say together.
-
-    What it takes beside that stands after `loaded` in its own signature.
-    """
-    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-
-    @functools.wraps(command)
-    def run(config: Path | None, import_eureka: Path | None, **stated: object) -> None:
-        beside = {parameter.name: stated.pop(parameter.name) for parameter in own}
-        flags = {name: value for name, value in stated.items() if value not in (None, [])}
-        imported = imported_from(import_eureka)
-        loaded = load(flags, config, imported)
-        if imported is not None:
-            _tell(imported, loaded)
-        command(loaded, **beside)
-
-    # typer reads a command's flags from its signature.
-    flags = [*own, *_FILE_FLAGS, *map(_flag, KNOBS)]
-    run.__signature__ = inspect.Signature(flags)  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in flags}
-    return run
-
-
 @app.command()
 @takes_settings
 def serve(loaded: Loaded) -> None:
@@ -137,7 +72,7 @@ def show(loaded: Loaded) -> None:
     rows = [
         (name, shown(getattr(loaded.settings, name)), knob.unit, loaded.origins[name]) for name, knob in KNOBS.items()
     ]
-    _print_table(("SETTING", "VALUE", "UNIT", "CAME FROM"), rows, sys.stdout)
+    print_table(("SETTING", "VALUE", "UNIT", "CAME FROM"), rows, sys.stdout)
 
 
 @config_app.command()
@@ -145,11 +80,13 @@ def show(loaded: Loaded) -> None:
 def check(loaded: Loaded) -> None:
     """Say whether the settings are good, without starting or opening anything."""
     from facade.clock import SystemClock
+    from facade.parts import peers_of, store_of, tls_of, trust_of
     from facade.registry.registry import Registry
-    from facade.server import peers_of, store_of
 
     clock = SystemClock()
-    peers_of(loaded.settings, Registry(store_of(loaded.settings, clock), clock))
+    tls_of(loaded.settings)
+    trust = trust_of(loaded.settings)
+    peers_of(loaded.settings, Registry(store_of(loaded.settings, clock, trust), clock), trust)
     stated = sum(not origin.startswith("default") for origin in loaded.origins.values())
     print(f"The settings are good: {stated} stated, {len(KNOBS) - stated} left at their defaults.")
 
@@ -158,12 +95,25 @@ def check(loaded: Loaded) -> None:
 def health(
     url: str = typer.Option("", help="of the server; without it, the first address that the settings name"),
 ) -> None:
-    """Ask a running server whether it is alive: exit code 0 or 1. For containers, which have no curl."""
+    """Ask a running server whether it is alive: exit code 0 or 1. For containers, which have no curl.
+
+    Settings, as listen and tls_certificate, come from the environment and the file that REGISTRY_FACADE_CONFIG names.
+    """
     # Asked every few seconds, so without httpx: it takes ten times as long to import.
     import urllib.request
 
-    asked = f"{(url or _url_here(load().settings.listen[0])).rstrip('/')}/healthz"
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    settings = load().settings
+    asked = f"{(url or _url_here(settings.listen[0], settings)).rstrip('/')}/healthz"
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    if asked.startswith("https:"):
+        from facade.tls import Trust, trusting_only
+
+        # Its certificate names the host for clients, hardly ever the address on which it is asked here.
+        own = settings.tls_certificate if not url else None
+        trust = Trust(settings.trusted_ca, settings.tls_certificate, settings.tls_key)
+        context = trusting_only(own, settings.tls_key) if own is not None else trust.context()
+        handlers.append(urllib.request.HTTPSHandler(context=context))
+    direct = urllib.request.build_opener(*handlers)
     try:
         with direct.open(asked, timeout=HEALTH_WITHIN_S) as answer:
             print(f"{asked}: {answer.status}")
@@ -173,6 +123,12 @@ def health(
 
 
 _PLACE = "http://HOST:8761/eureka, servicecenter+http://HOST:30100, http://HOST:PORT of ours, or a dump file"
+_MOVED = (
+    "a store (sqlite:///path/to/file, redis://HOST:6379), a registry to be kept behind us "
+    "(eureka+http://HOST:8761/eureka, servicecenter+http://HOST:30100), a running server of ours (http://HOST:PORT); "
+    "FROM may be a dump file, too"
+)
+_ONLY_THERE = "with --live, of records that only a store of ours holds, left there before perhaps: what to do"
 _AS_JSON = typer.Option(False, "--json", help="one JSON document instead of lines for people")
 
 
@@ -180,17 +136,21 @@ _AS_JSON = typer.Option(False, "--json", help="one JSON document instead of line
 @takes_settings
 def doctor(
     loaded: Loaded,
-    urls: list[str] = typer.Argument(None, metavar="URL", help="to look at beside the registries behind us"),  # noqa: B008
+    urls: list[str] = typer.Argument(None, metavar="URL", help="to look at beside the registries behind us"),
     is_json: bool = _AS_JSON,
 ) -> None:
-    """Look at the registries behind us: do they answer, do clocks agree, what would not fit, who else is there.
+    """Look at the Redis that we share or the registries behind us.
+
+    Do they answer, do clocks agree, who else is there; would that Redis keep what it holds, what would not fit into
+    those registries. The server itself is looked at, too, where one with these settings runs.
 
     Exit code 0: no problem · 1: a problem was found · 2: none of them can be asked.
     """
     commands = _tools()
     from facade.clock import SystemClock
     from facade.inspection import places
-    from facade.server import policy_of
+    from facade.parts import policy_of, trust_of
+    from facade.stores import redis_url
     from facade.stores.opening import open_store
     from facade.stores.urls import upstreams
 
@@ -199,8 +159,19 @@ def doctor(
     if not behind:  # then it has to be one of our own, or it is a slip of the pen
         open_store(settings.store, settings.data_dir, SystemClock(), policy_of(settings))
     found = [*map(places.of_upstream, behind), *map(places.parse, urls or ())]
-    own_urls = [_url_here(address) for address in settings.listen]
-    sys.exit(commands.doctor(found, policy_of(settings), cluster=settings.cluster, own_urls=own_urls, is_json=is_json))
+    own_urls = [_url_here(address, settings) for address in settings.listen]
+    trust = trust_of(settings)
+    sys.exit(
+        commands.doctor(
+            found,
+            policy_of(settings),
+            trust,
+            cluster=settings.cluster,
+            own_urls=own_urls,
+            redis=redis_url.of_store(settings.store[0]),
+            is_json=is_json,
+        )
+    )
 
 
 @app.command()
@@ -209,79 +180,142 @@ def diff(
     b: str = typer.Argument(help="likewise"),
     is_json: bool = _AS_JSON,
 ) -> None:
-    """Print what two registries tell differently, as `dump` reads them: of the tenant default/default.
+    """Print what two registries tell differently. They are read as by `dump`: the tenant default/default.
 
     Exit code 0: nothing · 1: something · 2: one cannot be asked.
+
+    Settings, as trusted_ca, come from the environment and the file that REGISTRY_FACADE_CONFIG names.
     """
     commands = _tools()
-    from facade.server import policy_of
+    from facade.parts import policy_of, trust_of
 
-    sys.exit(commands.diff(a, b, policy_of(load().settings), is_json=is_json))
+    settings = load().settings
+    sys.exit(commands.diff(a, b, policy_of(settings), trust_of(settings), is_json=is_json))
 
 
 @app.command()
 def dump(
     place: str = typer.Argument(help=_PLACE),
-    out: Path = typer.Option(None, metavar="FILE", help="to write, whole or not at all (default: standard output)"),  # noqa: B008
+    out: Path = typer.Option(None, metavar="FILE", help="to write, whole or not at all (default: standard output)"),
 ) -> None:
     """Write all that a registry holds, one JSON document a line.
 
     Of a ServiceCenter, and of ours, that is the tenant default/default with all its environments: no other is listed.
+
+    Settings, as trusted_ca, come from the environment and the file that REGISTRY_FACADE_CONFIG names.
     """
-    sys.exit(_tools().dump(place, out))
+    commands = _tools()
+    from facade.parts import trust_of
+
+    sys.exit(commands.dump(place, out, trust_of(load().settings)))
 
 
 @app.command()
 def restore(
-    file: Path = typer.Argument(help="that `dump` has written"),  # noqa: B008
+    file: Path = typer.Argument(help="that `dump` has written"),
     place: str = typer.Argument(help="a server, named as for `dump`"),
     is_dry: bool = typer.Option(False, "--dry-run", help="ask what is there, and change nothing"),
 ) -> None:
-    """Register what a dump holds and a registry does not, in the tenant default/default. What is there already stays.
+    """Register what a dump holds and a registry does not. In the tenant default/default; what is there stays.
 
     Exit code 0: all is there now · 1: the registry refused some of it · 2: it cannot be done.
+
+    Settings, as trusted_ca, come from the environment and the file that REGISTRY_FACADE_CONFIG names.
     """
     commands = _tools()
-    from facade.server import policy_of
+    from facade.parts import policy_of, trust_of
 
-    sys.exit(commands.restore(file, place, policy_of(load().settings), is_dry=is_dry))
+    settings = load().settings
+    sys.exit(commands.restore(file, place, policy_of(settings), trust_of(settings), is_dry=is_dry))
+
+
+@app.command()
+def top(
+    urls: list[str] = typer.Argument(
+        None,
+        metavar="URL",
+        help="http://HOST:PORT of a server, which names the others of its cluster (default: where we listen)",
+    ),
+    every_s: float = typer.Option(2.0, "--every", min=0.5, metavar="SECONDS", help="how often they are asked"),
+    is_once: bool = typer.Option(False, "--once", help="print one table; so it is where there is no terminal"),
+    is_json: bool = typer.Option(False, "--json", help="print one JSON document instead, for scripts"),
+) -> None:
+    """Show the servers of a cluster: how they fare and what they hold. One alone, too. Ctrl-C ends it.
+
+    LAG: until a change of another node was shown · AGE: how old its answers may be · WAIT: writes that wait.
+
+    No account is needed. Exit code of --once and --json, 0: all are well · 1: one is not · 2: none can be asked.
+
+    Settings, as trusted_ca, come from the environment and the file that REGISTRY_FACADE_CONFIG names.
+    """
+    is_once = is_once or is_json or not sys.stdout.isatty()
+    commands = _tools(INTERRUPTED if is_once else 0)
+    from facade.parts import trust_of
+
+    settings = load().settings
+    urls = urls or [_url_here(settings.listen[0], settings)]
+    sys.exit(commands.top(urls, trust_of(settings), every_s=every_s, is_once=is_once, is_json=is_json))
+
+
+@app.command()
+@takes_settings
+def migrate(
+    loaded: Loaded,
+    places: list[str] = typer.Argument(None, metavar="FROM TO", help=_MOVED),
+    apply: bool = typer.Option(False, "--apply", help="do it; without this the plan is printed and nothing is written"),
+    rate: float = typer.Option(500.0, min=0, max=1_000_000, help="records a second at most; 0 for as many as go"),
+    is_live: bool = typer.Option(False, "--live", help="let a running server change its store to TO"),
+    server: str = typer.Option("", metavar="URL", help="the one that --live is for (default: where we listen)"),
+    only_there: Literal["refuse", "keep", "remove"] = typer.Option("refuse", help=_ONLY_THERE),
+    is_off: bool = typer.Option(False, "--call-off", help="end a switch under way; the server keeps its store"),
+    is_json: bool = _AS_JSON,
+) -> None:
+    """Carry all records from one store or registry into another. With --live a running server changes its own.
+
+    The plan comes first: what would be written, what is there, what does not fit and why. What is there stays as it is,
+    and the same again goes on where it ended. Exit code 0: done, or nothing in the way · 1: something was left out,
+    differs, or was refused · 2: it cannot be done.
+    """
+    if len(places or ()) != (0 if is_off else 1 if is_live else 2):
+        raise StartRefused("migrate: name FROM and TO; with --live TO alone; with --call-off none")
+    if not (is_live or is_off) and (server or only_there != "refuse"):
+        raise StartRefused("migrate: --server and --only-there are for --live")
+    _tools()
+    from facade.clock import SystemClock
+    from facade.inspection import moving
+    from facade.parts import opener_of, policy_of, trust_of
+
+    settings = loaded.settings
+    trust, url = trust_of(settings), server or _url_here(settings.listen[0], settings)
+    if is_off:
+        sys.exit(moving.call_off(url, trust))
+    if is_live:
+        sys.exit(
+            moving.migrate_live(
+                places[0],
+                url,
+                trust,
+                title=shown(places[0]),
+                apply=apply,
+                rate=rate,
+                only_there=only_there,
+                is_json=is_json,
+            )
+        )
+    from_, to = places
+    titles = (shown(from_), shown(to))
+    open_store = opener_of(settings, SystemClock(), trust)
+    sys.exit(
+        moving.migrate(
+            from_, to, open_store, policy_of(settings), trust, titles=titles, apply=apply, rate=rate, is_json=is_json
+        )
+    )
 
 
 @app.command()
 def version() -> None:
     """Print the version."""
     print(f"registry-facade {__version__}")
-
-
-def _tell(imported: Imported, loaded: Loaded) -> None:
-    """What became of each key of a Eureka server's file; on stderr, for stdout belongs to the command."""
-
-    def fate(row: Row) -> str:
-        if not row.knob:
-            return row.reason
-        origin = loaded.origins[row.knob]
-        overruled = "" if origin.startswith("imported ") else f"overruled by {origin}"
-        remarks = "; ".join(filter(None, (row.reason, overruled)))
-        return f"{row.knob} = {shown(imported.settings[row.knob])}" + (f" ({remarks})" if remarks else "")
-
-    rows = [(row.outcome, row.key, fate(row)) for row in imported.rows]
-    _print_table(("IMPORT", "KEY", "BECAME, OR WHY NOT"), rows, sys.stderr)
-    for remark in imported.remarks:
-        print(remark, file=sys.stderr)
-
-
-def _print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], to: TextIO) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    # Whoever pipes it into another program gets one line for each row, whatever its length.
-    width = None if to.isatty() else 2000
-    Console(file=to, markup=False, highlight=False, width=width).print(table)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -293,15 +327,15 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def _tools() -> ModuleType:
+def _tools(interrupted: int = INTERRUPTED) -> ModuleType:
     """The operator's tools. They may be interrupted from the beginning, also while they are imported."""
-    when_told_to_stop(lambda: sys.exit(INTERRUPTED))
+    when_told_to_stop(lambda: sys.exit(interrupted))
     from facade.inspection import commands
 
     return commands
 
 
-def _url_here(address: Address) -> str:
+def _url_here(address: Address, settings: Settings) -> str:
     """Where a server that listens there can be asked from this machine."""
-    anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
-    return f"http://{address._replace(host=anywhere.get(address.host, address.host))}"
+    anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  compared, not listened on
+    return settings.resolved(address)._replace(host=anywhere.get(address.host, address.host)).url

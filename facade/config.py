@@ -1,34 +1,23 @@
 """Settings: every knob, its unit, its default, and where the default comes from.
 
-In:     flags > environment (REGISTRY_FACADE_<KNOB>, lists with commas) > TOML file > imported file > defaults.
-Out:    one frozen Settings, and for each knob where its value came from.
-Rules:  a key or variable that no knob has is refused, as is a value out of range: StartRefused, naming the origin.
-
 To add a knob, add a field. Its flag, its variable, its key in the file and its line in `config show` follow from that.
 """
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import os
 import re
-import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from facade.errors import StartRefused
 
-if TYPE_CHECKING:
-    from facade.importing import Imported
-
 ENV_PREFIX = "REGISTRY_FACADE_"
-CONFIG_VARIABLE = f"{ENV_PREFIX}CONFIG"
-IMPORT_VARIABLE = f"{ENV_PREFIX}IMPORT_EUREKA"
 
 
 class Address(NamedTuple):
@@ -36,9 +25,15 @@ class Address(NamedTuple):
 
     host: str
     port: int
+    scheme: str = ""
+    """http or https where it is stated; else there is TLS as soon as there is a certificate."""
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme or 'http'}://{self}"
 
     @property
     def is_loopback(self) -> bool:
@@ -48,15 +43,18 @@ class Address(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Read HOST:PORT, with brackets around an IPv6 host. Raises ValueError."""
-        host, colon, port = text.strip().rpartition(":")
+        """Read HOST:PORT, with or without http:// or https://, and brackets around an IPv6 host. Raises ValueError."""
+        scheme, _, rest = text.strip().rpartition("://")
+        if scheme not in ("", "http", "https"):
+            raise ValueError(f"{text!r} begins with neither http:// nor https://")
+        host, colon, port = rest.rpartition(":")
         if host.startswith("[") and host.endswith("]"):
             host = host[1:-1]
         elif ":" in host:
             raise ValueError(f"{text!r} is not HOST:PORT; write an IPv6 host in brackets, as in [::1]:8761")
         if not (host and colon and port.isascii() and port.isdigit() and int(port) <= 65535):
             raise ValueError(f"{text!r} is not HOST:PORT, as in 127.0.0.1:8761")
-        return cls(host, int(port))
+        return cls(host, int(port), scheme)
 
 
 @dataclass(frozen=True)
@@ -71,6 +69,8 @@ class Knob:
     most: float = inf
     flag: str = ""
     """Where it is not the name of the knob."""
+    known_as: str = ""
+    """The variable by which the original's operators set it: read where ours says nothing."""
 
 
 def _default_data_dir() -> Path:
@@ -83,25 +83,29 @@ def _default_data_dir() -> Path:
 
 
 _SPRING_DEFAULT = "Spring Cloud Netflix Eureka server's own default"
+_QUOTA = "ServiceCenter's own default"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How this server is to run. Built directly it knows defaults only; `load` asks all sources."""
+    """How this server is to run. Built directly it knows defaults only; `sources.load` asks all sources."""
 
     store: Annotated[
         tuple[str, ...],
         Knob(
             "URL",
-            "where registrations live: sqlite:///[FILE], memory://, servicecenter+http://HOST:30100 or eureka+http://"
-            "HOST:8761/eureka; the last two also together",
+            "where registrations live: sqlite:///[FILE], memory://, redis://HOST:6379 (rediss, redis+sentinel, "
+            "redis+cluster), servicecenter+http://HOST:30100 or eureka+http://HOST:8761/eureka; the last two also "
+            "together",
             "one node, no set-up",
         ),
     ] = ("sqlite:///",)
     when_upstream_fails: Annotated[
         Literal["available", "strict"],
         Knob(
-            "policy", "for writes while a registry behind us is away: let them wait, or refuse them", "as Eureka does"
+            "policy",
+            "for writes while Redis or a registry behind us is away: let them wait, or refuse them",
+            "as Eureka does",
         ),
     ] = "available"
     publish: Annotated[
@@ -112,16 +116,38 @@ class Settings:
     ] = False
     cluster: Annotated[
         str,
-        Knob("name", "of this bridge, the same on each of its nodes; copies carry it", "ours"),
+        Knob("name", "of these nodes, the same on each: keys in Redis and copies carry it", "ours"),
     ] = "registry-facade"
     listen: Annotated[
         tuple[Address, ...],
-        Knob("HOST:PORT", "where to listen; each address serves everything", "the ports of the originals, on loopback"),
+        Knob(
+            "HOST:PORT",
+            "where to listen; each address serves everything, with TLS where there is a certificate; http://HOST:PORT "
+            "stays without",
+            "the ports of the originals, on loopback",
+        ),
     ] = (Address("127.0.0.1", 8761), Address("127.0.0.1", 30100), Address("127.0.0.1", 30103))
     data_dir: Annotated[
         Path,
         Knob("directory", "what lasts over a restart; created for its owner only", "XDG_STATE_HOME, or ~/.local/state"),
     ] = field(default_factory=_default_data_dir)
+
+    tls_certificate: Annotated[
+        Path | None,
+        Knob("file", "in PEM, with its chain: serve with TLS; a changed file is taken without a restart", "plain HTTP"),
+    ] = None
+    tls_key: Annotated[
+        Path | None,
+        Knob("file", "with the certificate's private key in PEM", "it is in the certificate's file"),
+    ] = None
+    tls_client_ca: Annotated[
+        Path | None,
+        Knob("file", "of authorities in PEM: let in only clients with a certificate of theirs", "clients need none"),
+    ] = None
+    trusted_ca: Annotated[
+        Path | None,
+        Knob("file", "of authorities in PEM for https servers that we call, beside the system's", "the system's alone"),
+    ] = None
 
     self_preservation: Annotated[
         bool,
@@ -200,10 +226,44 @@ class Settings:
         str,
         Knob("version", "that /version tells ServiceCenter's clients", "Apache ServiceComb ServiceCenter's release"),
     ] = "2.2.0"
+    sc_shared_services: Annotated[
+        frozenset[str],
+        Knob(
+            "names",
+            "of services in domain, project and app `default`, environment `development`, that every tenant finds",
+            "as ServiceCenter's",
+            known_as="CSE_SHARED_SERVICES",
+        ),
+    ] = frozenset()
+    quota_services: Annotated[
+        int,
+        Knob("services", "that a tenant may register in ServiceCenter's protocol", _QUOTA, known_as="QUOTA_SERVICE"),
+    ] = 50_000
+    quota_instances: Annotated[
+        int,
+        Knob("instances", "that a tenant may register so", _QUOTA, known_as="QUOTA_INSTANCE"),
+    ] = 150_000
+    quota_schemas: Annotated[
+        int,
+        Knob("schemas", "that a service may have", _QUOTA, known_as="QUOTA_SCHEMA"),
+    ] = 100
+    quota_tags: Annotated[
+        int,
+        Knob("tags", "that a service may have", _QUOTA, known_as="QUOTA_TAG"),
+    ] = 100
     list_virtual: Annotated[
         bool,
         Knob("yes/no", "list Eureka's applications in every app that asked for them", "ours: one entry for each"),
     ] = False
+
+    auth: Annotated[
+        bool,
+        Knob("yes/no", "let in who has an account only, in both protocols; root's password: docs/access.md", "ours"),
+    ] = False
+    signing_key: Annotated[
+        Path | None,
+        Knob("file", "with an RSA key in PEM: from now on it signs tokens, on all nodes", "the store holds one"),
+    ] = None
 
     lane: Annotated[
         bool,
@@ -227,48 +287,15 @@ class Settings:
         Knob("form", "of log lines; auto is text on a terminal, else JSON", "ours"),
     ] = "auto"
 
+    def resolved(self, address: Address) -> Address:
+        """With the scheme that it has."""
+        return address._replace(scheme=address.scheme or ("https" if self.tls_certificate else "http"))
+
 
 KNOBS: Mapping[str, Knob] = {
     name: get_args(annotation)[1] for name, annotation in get_type_hints(Settings, include_extras=True).items()
 }
-_TYPES: Mapping[str, Any] = get_type_hints(Settings)
-_Origin = Callable[[str], str]
-"""A source's words for a knob that it states."""
-
-
-class Loaded(NamedTuple):
-    settings: Settings
-    origins: Mapping[str, str]
-    """For each knob where its value came from, in words."""
-
-
-def load(
-    flags: Mapping[str, object] | None = None, file: Path | None = None, imported: Imported | None = None
-) -> Loaded:
-    """Settings as flags (knob to value), environment and files say; `file` is what --config names.
-
-    Raises: StartRefused.
-    """
-    origins = {name: f"default: {knob.source}" for name, knob in KNOBS.items()}
-    stated: dict[str, object] = {}
-    imported = imported or imported_from(None)
-    layers = _layers(flags or {}, file)
-    for origin, layer in [(imported.origins.__getitem__, imported.settings), *layers] if imported else layers:
-        for name, value in layer.items():
-            origins[name] = origin(name)
-            stated[name] = _checked(name, value, origins[name])
-    return Loaded(Settings(**stated), origins)  # type: ignore[arg-type]
-
-
-def imported_from(file: Path | None) -> Imported | None:
-    """What a Eureka server's own file says, where --import-eureka or its variable names one. Raises StartRefused."""
-    if file is None and (named := os.environ.get(IMPORT_VARIABLE)):
-        file = Path(named)
-    if file is None:
-        return None
-    from facade.importing import read_eureka  # here: most commands import nothing, and must answer soon
-
-    return read_eureka(file)
+TYPES: Mapping[str, Any] = get_type_hints(Settings)
 
 
 def flag(name: str) -> str:
@@ -280,25 +307,31 @@ def variable(name: str) -> str:
 
 
 def is_switch(name: str) -> bool:
-    return _TYPES[name] is bool
+    return TYPES[name] is bool
 
 
 def is_list(name: str) -> bool:
     """Whether the knob takes several values: with commas, or by repeating the flag."""
-    return get_origin(_TYPES[name]) in (tuple, frozenset)
+    return get_origin(TYPES[name]) in (tuple, frozenset)
 
 
 def shown(value: object) -> str:
     """A value as people may see it, and as a variable would state it; without the passwords of URLs."""
     match value:
+        case None:
+            return ""
         case bool():
             return str(value).lower()
+        case Address(scheme=scheme) if scheme:
+            return value.url
         case frozenset():
             return ",".join(sorted(value))
         case tuple() | list() if not isinstance(value, Address):
             return ",".join(map(shown, value))
         case str() if "://" in value and "@" in value:
             return _PASSWORD.sub(lambda found: found["kept"] or ":***@", value)
+        case str():  # what was meant to be a URL may hold a password, too
+            return _AFTER_NO_HOST.sub(r"\g<kept>***", _WITHOUT_SLASHES.sub(r"\g<kept>***@", value))
     return str(value)
 
 
@@ -308,81 +341,6 @@ _PASSWORD = re.compile(
 )
 """What follows a colon that is not of a scheme, an IPv6 address or a port, to the last @ of that address. A password
 may hold what should have been quoted."""
-
-
-def _layers(flags: Mapping[str, object], file: Path | None) -> Iterator[tuple[_Origin, Mapping[str, object]]]:
-    """What each source says, the weakest first; a name that no knob has is refused."""
-    # Imported here: this takes longer to import than all else that the command line needs.
-    from pydantic import create_model
-    from pydantic_settings import BaseSettings, EnvSettingsSource, TomlConfigSettingsSource
-
-    texts: dict[str, Any] = dict.fromkeys(KNOBS, (str, ""))
-    shape = create_model("Settings", __base__=BaseSettings, **texts)
-    if file is None and (named := os.environ.get(CONFIG_VARIABLE)):
-        file = Path(named)
-    if file is not None:
-        try:
-            with file.open("rb"):  # the source below takes a file that is not there for an empty one
-                keys = TomlConfigSettingsSource(shape, file)()
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise StartRefused(f"cannot read the settings in {file}: {reason}") from None
-        _refuse_unknown(keys, KNOBS, f"in {file}")
-        yield lambda _: f"file {file}", keys
-    variables = [name for name in os.environ if name.startswith(ENV_PREFIX)]
-    _refuse_unknown(variables, [*map(variable, KNOBS), CONFIG_VARIABLE, IMPORT_VARIABLE], "in the environment")
-    yield (
-        lambda name: f"variable {variable(name)}",
-        EnvSettingsSource(shape, env_prefix=ENV_PREFIX, env_ignore_empty=True)(),
-    )
-    yield lambda name: f"flag {flag(name)}", flags
-
-
-def _refuse_unknown(names: Iterable[str], known: Iterable[str], where: str) -> None:
-    for name in names:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else "`registry-facade config show` lists those there are"
-            raise StartRefused(f"unknown setting {name!r} {where}: {hint}")
-
-
-def _checked(name: str, value: object, origin: str) -> object:
-    """The value in the knob's own type. Text is read as a variable would state it, whichever source it comes from."""
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        read: object = _split(value) if is_list(name) else value
-        if name == "store":
-            read = _split(value, _BETWEEN_URLS)
-        if name == "listen":
-            read = [Address.parse(part) for part in _split(value)]
-        checked: object = TypeAdapter(_TYPES[name]).validate_python(read)
-        _refuse_unfit(name, checked)
-    except ValueError as error:
-        reason = str(error)
-        if isinstance(error, ValidationError):
-            reason = error.errors()[0]["msg"].replace("Input should", "it should", 1)
-        raise StartRefused(f"{name}: {shown(value)!r} will not do ({origin}): {reason}") from None
-    return checked
-
-
-_BETWEEN_URLS = re.compile(r",(?=\s*[a-z][a-z0-9+.-]*://)")
-"""A comma inside a URL stands between the addresses of one registry."""
-
-
-def _split(value: object, between: re.Pattern[str] = re.compile(",")) -> list[str]:
-    match value:
-        case str():
-            return [part.strip() for part in between.split(value) if part.strip()]
-        case list() | tuple():
-            return [part for text in value for part in _split(text, between)]
-    raise ValueError("it should be a list of texts")
-
-
-def _refuse_unfit(name: str, value: object) -> None:
-    knob = KNOBS[name]
-    if value in ("", ()):
-        raise ValueError("it should not be empty")
-    if isinstance(value, float | int) and not knob.least <= value <= knob.most:  # NaN is refused, too
-        limit = f" and at most {knob.most:g}" if knob.most < inf else ""
-        raise ValueError(f"it should be at least {knob.least:g}{limit}")
+_WITHOUT_SLASHES = re.compile(r"(?i)^(?P<kept>[a-z+]+:)(?!//).*@")
+_AFTER_NO_HOST = re.compile(r"^(?P<kept>[\w+.-]+://(?:[^/:,]*(?::\d+)?,)*[^/:,\[\]]*:)(?!\d*\s*(?:[,/]|$)).*")
+"""What follows a colon without being a port, where nobody wrote the @ and the host that come after a password."""

@@ -12,10 +12,11 @@ Raises: httpx.TransportError.
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import httptools
 import httpx
@@ -24,8 +25,8 @@ BLOCK = 1 << 18
 
 
 class Connections(httpx.AsyncBaseTransport):
-    def __init__(self, *, keep_idle_s: float, trust: ssl.SSLContext | bool = True) -> None:
-        """`trust` is what an https server is judged by; a bool leaves that to the system's authorities."""
+    def __init__(self, *, keep_idle_s: float, trust: Callable[[], ssl.SSLContext]) -> None:
+        """`trust` gives what an https server is judged by, asked anew for each connection."""
         self._keep_idle_s = keep_idle_s
         self._trust = trust
         self._idle: defaultdict[tuple[str, str, int], list[_Connection]] = defaultdict(list)
@@ -62,14 +63,29 @@ class Connections(httpx.AsyncBaseTransport):
         within_s = request.extensions.get("timeout", {}).get("connect")
         try:
             async with asyncio.timeout(within_s):
-                reader, writer = await asyncio.open_connection(
-                    host, port, ssl=self._trust if scheme == "https" else None, limit=BLOCK
-                )
+                reader, writer = await self._opened(host, port, is_tls=scheme == "https")
         except TimeoutError as error:
             raise httpx.ConnectTimeout(f"no connection within {within_s:g} s") from error
         except OSError as error:
             raise httpx.ConnectError(str(error) or type(error).__name__) from error
         return _Connection(reader, writer, self._idle[place])
+
+    async def _opened(self, host: str, port: int, *, is_tls: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """To the first address of the name that answers. Raises OSError.
+
+        The name is looked up here: uvloop, cancelled while it looks one up itself, logs the fault that comes later.
+        """
+        trust = self._trust() if is_tls else None
+        addresses = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        for last, (*_, address) in enumerate(addresses, start=1):
+            try:
+                return await asyncio.open_connection(
+                    *address[:2], ssl=trust, server_hostname=host if is_tls else None, limit=BLOCK
+                )
+            except OSError:
+                if last == len(addresses):
+                    raise
+        raise OSError(f"{host} has no address")
 
 
 class _ClosedBefore(Exception):

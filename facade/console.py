@@ -7,7 +7,6 @@ The log goes to stderr: text on a terminal, else one JSON object a line. Modules
 from __future__ import annotations
 
 import logging
-import re
 import socket
 import sys
 from collections.abc import Sequence
@@ -16,12 +15,12 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from facade.config import Address, Settings
+from facade.escaping import one_line
 
 log = logging.getLogger(__name__)
 
 # What clients and people expect behind each port of the originals.
 _EUREKA_PORT, _SERVICECENTER_PORT, _DASHBOARD_PORT = 8761, 30100, 30103
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def set_up_logging(settings: Settings) -> None:
@@ -64,7 +63,7 @@ def announce(listening: Sequence[Address]) -> None:
     ):
         in_order = listening[min(place, len(listening) - 1)]  # whoever names ports of his own names them in this order
         at = next((address for address in listening if address.port == port), in_order)
-        print(f"{what:<14} http://{reachable(at)}{path}", flush=True)
+        print(f"{what:<14} {reachable(at).url}{path}", flush=True)
 
 
 def warn_if_open(listening: Sequence[Address]) -> None:
@@ -72,19 +71,17 @@ def warn_if_open(listening: Sequence[Address]) -> None:
     if exposed := [str(address) for address in listening if not address.is_loopback]:
         log.warning(
             "OPEN TO THE NETWORK WITHOUT AUTHENTICATION: whoever reaches %s can read, register and remove instances; "
-            "listen on 127.0.0.1, or let only your own clients through",
+            "start with --auth, listen on 127.0.0.1, or let only your own clients through",
             ", ".join(exposed),
         )
 
 
 def reachable(address: Address) -> Address:
     """The address as a client may use it: one that stands for all interfaces becomes this machine's name."""
-    return address._replace(host=socket.gethostname()) if address.host in ("0.0.0.0", "::") else address  # noqa: S104
+    is_any = address.host in ("0.0.0.0", "::")  # noqa: S104  compared, not listened on
+    return address._replace(host=socket.gethostname()) if is_any else address
 
 
 def _without_control(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Clients choose parts of what we log: they must not move the cursor, nor begin a line."""
-    return {
-        key: _CONTROL.sub(lambda found: ascii(found[0])[1:-1], value) if isinstance(value, str) else value
-        for key, value in event.items()
-    }
+    return {key: one_line(value) if isinstance(value, str) else value for key, value in event.items()}

@@ -8,6 +8,7 @@ FacadeError
 ├── StoreUnavailable      the store did not answer; trying again may help
 │   └── StoreFull         the store has no room left: writes are refused until it has
 │   └── OwnStoreUnavailable  the store of our own that keeps the picture of a registry behind us
+├── Overtaken             another node has written the record meanwhile: decide anew
 ├── UpstreamRefused       the registry behind us does not take this record, now or later
 └── StartRefused          the server cannot start as asked; the text is for the operator
 
@@ -46,6 +47,10 @@ class StoreUnavailable(FacadeError):
 
 class StoreFull(StoreUnavailable):
     """The store has no room left. Renewals go on; writes are refused until there is room again."""
+
+
+class Overtaken(FacadeError):
+    """Another node has written the same record; it is shown by now. Nothing of this write is: decide anew."""
 
 
 class OwnStoreUnavailable(StoreUnavailable):

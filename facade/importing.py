@@ -2,8 +2,8 @@
 
 In:     the properties of a Spring Eureka server.
 Out:    texts for knobs, as a variable would state them, and a row for each key: used, mapped or ignored.
-Rules:  the file is weaker than every other source of settings. A login or TLS that the file asks for, and that we do
-        not have, keeps us on loopback. Raises StartRefused for what Spring could not read either.
+Rules:  the file is weaker than every other source of settings. A login or TLS that the file asks for, and that does
+        not come of it here, keeps us on loopback. Raises StartRefused for what Spring could not read either.
 Source: spring-cloud-netflix, EurekaServerConfigBean, EurekaClientConfigBean, InstanceRegistryProperties.
 """
 
@@ -161,7 +161,8 @@ def _take_addresses(importing: _Importing) -> None:
     sources = [found for found in map(importing.find, ("server.port", "server.address")) if found is not None]
     if not sources:
         return
-    host, port = importing.text("server.address") or "0.0.0.0", importing.text("server.port") or _EUREKA_PORT  # noqa: S104
+    host = importing.text("server.address") or "0.0.0.0"  # noqa: S104  as Spring's server does, and it is guarded below
+    port = importing.text("server.port") or _EUREKA_PORT
     reason = "" if importing.text("server.address") else "Spring's server listens on every interface"
     if missing := _missing_guard(importing):
         host, reason = "127.0.0.1", f"on loopback only: {missing}, which is not here; --listen says otherwise"
@@ -176,11 +177,35 @@ _TLS = ("server.ssl.key-store", "server.ssl.certificate", "server.ssl.bundle", "
 
 def _missing_guard(importing: _Importing) -> str:
     """What keeps strangers out there and not here; "" for nothing. No secret is resolved for that."""
-    stated = [name for name in (*_LOGIN, *_TLS) if (found := importing.properties.find(name)) and found.text.strip()]
-    if not set(_LOGIN).isdisjoint(stated):
+    if any((found := importing.properties.find(name)) and found.text.strip() for name in _LOGIN):
         return "the file asks for a login"
-    is_tls = importing.text("server.ssl.enabled").lower() or str(bool(stated)).lower()
-    return "the file asks for TLS" if is_tls == "true" else ""
+    return "the file asks for TLS" if _is_tls(importing) and "tls_certificate" not in importing.settings else ""
+
+
+def _is_tls(importing: _Importing) -> bool:
+    stated = any((found := importing.properties.find(name)) and found.text.strip() for name in _TLS)
+    return (importing.text("server.ssl.enabled").lower() or str(stated).lower()) == "true"
+
+
+def _take_tls(importing: _Importing) -> None:
+    """Files in PEM are taken, keystores are not. Half of what the file asks for is not done.
+
+    Source: spring-boot, Ssl.
+    """
+    certificate, key = map(importing.find, ("server.ssl.certificate", "server.ssl.certificate-private-key"))
+    authorities = importing.find("server.ssl.trust-certificate")
+    is_mutual = importing.text("server.ssl.client-auth").lower() == "need"
+    stated = {"tls_certificate": certificate, "tls_key": key, "tls_client_ca": authorities if is_mutual else None}
+    files = {knob: found for knob, found in stated.items() if found is not None}
+    texts = {knob: importing.properties.text(found) for knob, found in files.items()}
+    if not _is_tls(importing) or certificate is None or (is_mutual and authorities is None):
+        return
+    if any(text.startswith(("classpath:", "-----")) for text in texts.values()):
+        return
+    for knob, found in files.items():
+        importing.state(knob, texts[knob].removeprefix("file:"), found)
+    importing.note("server.ssl.client-auth", "tls_client_ca" if is_mutual else "tls_certificate", "decides who gets in")
+    importing.note("server.ssl.enabled", "tls_certificate", "")
 
 
 def _take_peers(importing: _Importing) -> None:
@@ -216,6 +241,7 @@ _RULES: tuple[Callable[[_Importing], None], ...] = (
     _take_used,
     _take_durations,
     _take_gate,
+    _take_tls,
     _take_addresses,
     _take_peers,
 )
@@ -274,12 +300,12 @@ _OTHERS = {
     "eureka.instance.registry.": "leases are counted as they are",
     "eureka.client.": "this server is no client of a Eureka server",
     "server.": "has no effect here: Java's web server",
-    "server.ssl.": "there is no TLS here: put a proxy that has it before this server",
+    "server.ssl.": "certificates are read from files in PEM here: --tls-certificate, --tls-key, --tls-client-ca",
     "server.servlet.context-path": "Eureka stands at /eureka: a proxy has to take the prefix away",
     "server.context-path": "Eureka stands at /eureka: a proxy has to take the prefix away",
     "spring.application.name": "this server does not list itself",
-    "spring.security.user.": "there is no login here: put a proxy that has one before this server",
-    "security.user.": "there is no login here: put a proxy that has one before this server",
+    "spring.security.user.": "start with --auth and make that account: docs/access.md",
+    "security.user.": "start with --auth and make that account: docs/access.md",
 }
 _REASONS = sorted(
     (

@@ -12,8 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import ssl
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 from zlib import crc32
 
@@ -22,6 +21,7 @@ import httpx
 from facade.clock import Clock, SystemClock
 from facade.connections import Connections
 from facade.errors import MalformedDocument, StoreUnavailable
+from facade.tls import Trust
 
 MOST_IN_FLIGHT = 64
 MOST_BYTES = 64 << 20
@@ -61,10 +61,14 @@ class Outbound:
         *,
         headers: Mapping[str, str] | None = None,
         auth: tuple[str, str] | None = None,
+        trust: Trust | None = None,
         clock: Clock | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """`headers` and `auth` (user, password) go with every call; `transport` is for tests."""
+        """`headers` and `auth` (user, password) go with every call; without `trust` the system's authorities judge.
+
+        `transport` is for tests.
+        """
         self._clock = clock or SystemClock()
         self._servers = [_Server(base.rstrip("/"), self._clock) for base in bases]
         self._in_flight = asyncio.Semaphore(MOST_IN_FLIGHT)
@@ -72,7 +76,7 @@ class Outbound:
             headers={"Accept-Encoding": "identity", **(headers or {})},
             auth=auth,
             timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-            transport=transport or Connections(keep_idle_s=_KEEP_IDLE_S, trust=_trust(bases)),
+            transport=transport or Connections(keep_idle_s=_KEEP_IDLE_S, trust=(trust or Trust()).context),
             # A registry is a neighbour: a proxy that the environment names for the rest of the world is not for it.
             trust_env=False,
         )
@@ -98,12 +102,14 @@ class Outbound:
         content: bytes | None = None,
         stick_to: str = "",
         base: str | None = None,
+        accepts: Container[int] = (),
     ) -> _Read:
-        """The first answer below 500 that `read` understands, of any server. Raises StoreUnavailable.
+        """The first answer that `read` understands, of any server. Raises StoreUnavailable.
 
-        `path` follows the base URL and is quoted already. `read` raises MalformedDocument for what no such server says.
-        Calls with the same `stick_to` go to the same server while it is well; without, all go to the first that is. A
-        call may reach two servers: it has to be one that can. With `base`, only that server is asked.
+        One from 500 on is none, unless its status is of `accepts`. `path` follows the base URL and is quoted already.
+        `read` raises MalformedDocument for what no such server says. Calls with the same `stick_to` go to the same
+        server while it is well; without, all go to the first that is. A call may reach two servers: it has to be one
+        that can. With `base`, only that server is asked.
         """
         async with self._in_flight:
             servers = self._in_order(stick_to) if base is None else [self._named(base)]
@@ -111,7 +117,7 @@ class Outbound:
                 if not server.takes_calls:
                     continue
                 try:
-                    answer = read(await self._attempt(server, method, path, headers, content))
+                    answer = read(await self._attempt(server, method, path, headers, content, accepts))
                 except (_Failed, MalformedDocument) as error:
                     server.note_failure(str(error))
                 except (ValueError, RecursionError, OverflowError) as error:  # no such server says what breaks a reader
@@ -138,6 +144,7 @@ class Outbound:
         path: str,
         headers: Mapping[str, str] | None,
         content: bytes | None,
+        accepts: Container[int],
     ) -> Reply:
         server.note_attempt()
         try:
@@ -151,7 +158,7 @@ class Outbound:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _Failed(str(error) or type(error).__name__) from error
         status = response.status_code
-        if status >= 500 or status == 429 or response.is_redirect:
+        if (status >= 500 or status == 429 or response.is_redirect) and status not in accepts:
             raise _Failed(f"answered {status}")
         server.note_size(len(body))
         return Reply(status, response.headers, body, server.base)
@@ -212,7 +219,7 @@ class _Server:
         doublings = min(self.failures - _FAILURES_TO_BREAK, 8)
         pause_s = min(_FIRST_PAUSE_S * 2.0**doublings, _LONGEST_PAUSE_S)
         # Jittered: many nodes of ours must not come back to a weak server in one moment.
-        self._not_before_s = self._clock.monotonic_s() + pause_s * random.uniform(0.5, 1)  # noqa: S311
+        self._not_before_s = self._clock.monotonic_s() + pause_s * random.uniform(0.5, 1)  # noqa: S311  no secret
 
 
 async def _read(response: httpx.Response, most: int) -> bytes:
@@ -227,8 +234,3 @@ async def _read(response: httpx.Response, most: int) -> bytes:
             raise _Failed(f"answered with more than {most >> 20} MiB")
         parts.append(part)
     return b"".join(parts)
-
-
-def _trust(bases: Iterable[str]) -> ssl.SSLContext | bool:
-    """The system's authorities, or those that SSL_CERT_FILE names; they are not even read for plain HTTP."""
-    return ssl.create_default_context() if any(base.startswith("https:") for base in bases) else False

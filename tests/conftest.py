@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
-from hypothesis import settings
+from argon2 import PasswordHasher
+from hypothesis import HealthCheck, settings
 
+from conformance.peers.patience import be_patient
+from facade.access import passwords
 from facade.clock import ManualClock
 from facade.registry.registry import Registry
 from facade.registry.rules import Policy
 from facade.stores.memory import MemoryStore
 
-# How long an example takes says more about the machine than about us.
-settings.register_profile("untimed", deadline=None)
+# How long an example takes, or its making, says more about the machine than about us. Where `CI` is set, hypothesis
+# has loaded its own profile "ci" by now, and this one inherits from it: the same examples each time, and no database.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--examples", type=int, help="of each call of the OpenAPI document (tests/flows/test_openapi.py)")
+
+
+be_patient()
+
 PassTime = Callable[[float], Awaitable[None]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_hashes() -> Iterator[None]:
+    """A password is meant to cost 19 MB and 50 ms, thousands of times in these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        yield
 
 
 @pytest.fixture

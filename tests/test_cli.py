@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from conformance.peers.patience import PATIENCE_S
 from facade import __version__
 from facade.config import KNOBS, flag
 
@@ -132,6 +133,10 @@ def test_help_spells_out_every_flag(environment: dict[str, str]) -> None:
     assert [name for name in KNOBS if f"{flag(name)} " not in text] == []
 
 
+def test_the_list_of_commands_says_whole_sentences(environment: dict[str, str]) -> None:
+    assert "..." not in run(environment, "--help").stdout.partition("Commands:")[2]
+
+
 @pytest.mark.parametrize("told_to_stop", [signal.SIGTERM, signal.SIGINT])
 def test_a_server_told_to_stop_closes_in_order_and_ends_with_0(
     environment: dict[str, str], told_to_stop: signal.Signals
@@ -147,7 +152,7 @@ def test_a_server_told_to_stop_closes_in_order_and_ends_with_0(
         assert server.stdout
         assert server.stdout.readline() == "memory:// 127.0.0.1:1\n"
         server.send_signal(told_to_stop)
-        output, errors = server.communicate(timeout=30)
+        output, errors = server.communicate(timeout=PATIENCE_S)
 
     assert (server.returncode, output, errors) == (0, "closed in order\n", "")
 

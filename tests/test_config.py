@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from facade.config import KNOBS, Address, Settings, load, shown, variable
+from facade.config import KNOBS, Address, Settings, shown, variable
 from facade.errors import StartRefused
+from facade.sources import load
 
 
 @pytest.fixture(autouse=True)
@@ -15,6 +16,9 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever runs the tests may have a server of their own configured."""
     for name in [*map(variable, KNOBS), "REGISTRY_FACADE_CONFIG", "XDG_STATE_HOME"]:
         monkeypatch.delenv(name, raising=False)
+
+    for knob in KNOBS.values():
+        monkeypatch.delenv(knob.known_as or "-", raising=False)
 
 
 @pytest.fixture
@@ -53,6 +57,20 @@ def test_a_flag_wins_over_a_variable_over_the_file_over_the_default(
     assert origins["sc_version"] == "flag --sc-version"
     assert origins["eureka_app"] == "variable REGISTRY_FACADE_EUREKA_APP"
     assert origins["log_level"] == f"file {file}"
+
+
+def test_the_original_s_variable_counts_where_ours_says_nothing(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
+    file.write_text("quota_services = 1\nquota_instances = 1\n")
+    monkeypatch.setenv("QUOTA_SERVICE", "2")
+    monkeypatch.setenv("QUOTA_INSTANCE", "2")
+    monkeypatch.setenv("REGISTRY_FACADE_QUOTA_INSTANCES", "3")
+    monkeypatch.setenv("CSE_SHARED_SERVICES", "a,b")
+
+    settings, origins = load(None, file)
+
+    assert (settings.quota_services, settings.quota_instances) == (2, 3)
+    assert settings.sc_shared_services == {"a", "b"}
+    assert origins["quota_services"] == "variable QUOTA_SERVICE"
 
 
 @pytest.mark.parametrize(
@@ -142,6 +160,7 @@ def test_a_name_like_none_other_is_refused_with_the_way_to_the_list(file: Path) 
         pytest.param("listen", "127.0.0.1:٣", "HOST:PORT", id="port-in-other-digits"),
         pytest.param("listen", [], "not be empty", id="nowhere"),
         pytest.param("store", "", "not be empty", id="no-store"),
+        pytest.param("cluster", "}a", "not begin with }", id="no-name-of-a-slot"),
         pytest.param("merge", 7, "a list of texts", id="number-for-list"),
         pytest.param("renewal_threshold", "1.5", "at least 0 and at most 1", id="above-range"),
         pytest.param("renewal_threshold", "nan", "at least 0 and at most 1", id="nan"),
@@ -203,6 +222,13 @@ def test_a_file_that_is_not_there_is_refused(file: Path) -> None:
         pytest.param("http://a:sec,ret@h", "http://a:***@h", id="with a comma"),
         pytest.param("http://a:12/secret@h", "http://a:***@h", id="with a slash"),
         pytest.param("http://a://se@cret://@h", "http://a:***@h", id="with what else should be quoted"),
+        pytest.param("redis://jack:secret", "redis://jack:***", id="without a host"),
+        pytest.param("redis://:se/cret/0", "redis://:***", id="without a host, with a slash"),
+        pytest.param("redis+sentinel://h:1,jack:secret", "redis+sentinel://h:1,jack:***", id="without a second host"),
+        pytest.param("redis:/:secret@h:1", "redis:***@h:1", id="with a slash too few"),
+        pytest.param("redis:jack:secret@h", "redis:***@h", id="without slashes"),
+        pytest.param("/data/a@b:c.db", "/data/a@b:c.db", id="none, but a file"),
+        pytest.param("redis+sentinel://h:1,i:2/m/0", "redis+sentinel://h:1,i:2/m/0", id="none, of sentinels"),
         pytest.param("http://h:80/a,i:81,[::1]:82", "http://h:80/a,i:81,[::1]:82", id="none"),
     ],
 )

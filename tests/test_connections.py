@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -20,9 +22,37 @@ async def _asked(answer: Answer, keep_idle_s: float = 60) -> AsyncIterator[tuple
     server = Server(answer)
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     port = listening.sockets[0].getsockname()[1]
-    transport = Connections(keep_idle_s=keep_idle_s)
+    transport = Connections(keep_idle_s=keep_idle_s, trust=ssl.create_default_context)
     async with listening, httpx.AsyncClient(transport=transport, base_url=f"http://127.0.0.1:{port}") as client:
         yield server, client
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
+    return "asyncio", {"use_uvloop": request.param == "uvloop"}
+
+
+async def test_nothing_is_logged_of_a_name_whose_look_up_was_given_up(caplog: pytest.LogCaptureFixture) -> None:
+    """As when the server stops meanwhile, or the time for a connection is over."""
+    async with httpx.AsyncClient(transport=Connections(keep_idle_s=1, trust=ssl.create_default_context)) as client:
+        with pytest.raises(httpx.ConnectTimeout):
+            await client.get("http://no-such-name.invalid/", timeout=httpx.Timeout(1, connect=0))
+    await asyncio.sleep(0.5)
+    gc.collect()
+
+    assert caplog.records == []
+
+
+async def test_the_next_address_of_a_name_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with _asked(says(OK)) as (_, client):
+        port = client.base_url.port
+
+        async def resolve(*_: object, **__: object) -> list[object]:
+            return [(0, 0, 0, "", (address, port)) for address in ("127.0.0.2", "127.0.0.1")]
+
+        monkeypatch.setattr(type(asyncio.get_running_loop()), "getaddrinfo", resolve)
+
+        assert (await client.get(f"http://registry.example:{port}/")).text == "ok"
 
 
 async def test_one_connection_serves_one_call_after_the_other() -> None:
@@ -132,7 +162,7 @@ async def test_nobody_listens() -> None:
     port = listening.sockets[0].getsockname()[1]
     listening.close()
     await listening.wait_closed()
-    async with httpx.AsyncClient(transport=Connections(keep_idle_s=1)) as client:
+    async with httpx.AsyncClient(transport=Connections(keep_idle_s=1, trust=ssl.create_default_context)) as client:
         with pytest.raises(httpx.ConnectError):
             await client.get(f"http://127.0.0.1:{port}/")
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from facade.config import KNOBS, Address, Loaded, load, variable
+from facade.config import KNOBS, Address, variable
 from facade.errors import StartRefused
 from facade.importing import Imported, read_eureka
+from facade.sources import Loaded, load
 from tests.flows.product import running
 
 OF_THE_GUIDE = """\
@@ -365,6 +366,47 @@ def test_a_login_by_variable_counts_as_well(file: Path) -> None:
     assert found.settings["listen"].startswith("127.0.0.1:1,")
 
 
+def test_certificates_in_pem_are_taken(file: Path) -> None:
+    """Spring Boot 2.7 and later read them beside keystores."""
+    found = imported(
+        file,
+        """
+        server:
+          port: 8761
+          ssl:
+            certificate: file:/etc/tls/tls.crt
+            certificate-private-key: /etc/tls/tls.key
+            trust-certificate: /etc/tls/ca.crt
+            client-auth: need
+        """,
+    )
+
+    assert found.settings == {
+        "listen": "0.0.0.0:8761,127.0.0.1:30100,127.0.0.1:30103",
+        "tls_certificate": "/etc/tls/tls.crt",
+        "tls_key": "/etc/tls/tls.key",
+        "tls_client_ca": "/etc/tls/ca.crt",
+    }
+
+
+@pytest.mark.parametrize(
+    "ssl",
+    [
+        "certificate: 'classpath:tls.crt'",
+        "key-store: keystore.p12",
+        "{certificate: tls.crt, client-auth: need}",
+        "{certificate: tls.crt, certificate-private-key: 'classpath:tls.key'}",
+    ],
+)
+def test_tls_that_cannot_be_taken_whole_is_not_taken(file: Path, ssl: str) -> None:
+    """Whoever asked for clients' certificates is not to be served without."""
+    body = ssl if ssl.startswith("{") else f"{{{ssl}}}"
+    found = imported(file, f"server: {{port: 8761, ssl: {body}}}")
+
+    assert set(found.settings) == {"listen"}
+    assert found.settings["listen"].startswith("127.0.0.1:8761,")
+
+
 def test_tls_that_is_switched_off_is_none(file: Path) -> None:
     found = imported(file, "server: {port: 1, ssl: {enabled: false, key-store: x}}")
 
@@ -553,6 +595,6 @@ def test_serve_refuses_a_file_that_cannot_be_read_on_one_line(file: Path) -> Non
 
 def test_no_other_start_pays_for_reading_yaml() -> None:
     """Containers ask for `health` every few seconds."""
-    script = "import sys; from facade.config import load; import facade.cli; load(); sys.exit('yaml' in sys.modules)"
+    script = "import sys; from facade.sources import load; import facade.cli; load(); sys.exit('yaml' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -12,9 +12,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from facade.dashboard.nodes import nodes_of
 from facade.registry.model import Cause, Change, Instance, Origin
 from facade.registry.registry import Registry
-from facade.registry.store import PeerHealth
+from facade.registry.store import NodeHealth, PeerHealth
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -61,13 +62,38 @@ class Figures(Collector):
             waiting.add_metric([peer.url], peer.waiting)
             age.add_metric([peer.url], peer.age_s)
         yield from (instances, changes, renewals, threshold, protected, available, waiting, age)
+        tenants = registry.catalogue.tenants()
+        services = sum(len(registry.catalogue.services(tenant)) for tenant in tenants)
+        yield GaugeMetricFamily("registry_services", "ServiceCenter's services, each version for itself.", services)
+        yield GaugeMetricFamily("registry_schemas", "Contents of their schemas.", registry.catalogue.schema_count)
+        yield GaugeMetricFamily("registry_domains", "Tenants' domains in use.", len({one.domain for one in tenants}))
         yield GaugeMetricFamily("registry_revision", "Number of the last visible change.", registry.revision)
         yield GaugeMetricFamily("registry_store_writable", "1 when the store takes writes.", int(health.is_writable))
         yield GaugeMetricFamily("registry_data_age_seconds", "How old answers may be.", registry.data_age_s)
-        yield GaugeMetricFamily("registry_waiting_writes", "Waiting for a registry behind us.", health.waiting)
+        yield GaugeMetricFamily("registry_waiting_writes", "Answered, and waiting for the store.", health.waiting)
         yield GaugeMetricFamily("registry_parked_instances", "Not taken by a registry behind us.", health.parked)
         yield GaugeMetricFamily("registry_doubted_records", "Gone behind us, and not believed.", health.doubted)
+        yield CounterMetricFamily("registry_restored_records", "Lost by Redis, and put back by us.", health.restored)
+        yield from _of_nodes(nodes_of(registry))
 
     def _count(self, change: Change) -> None:
         if isinstance(change.record, Instance):
             self._changes[change.record.key.origin, change.cause] += 1
+
+
+def _of_nodes(nodes: Sequence[NodeHealth]) -> Iterator[Metric]:
+    """Of the servers that share a store. Their names are ours to give, and they are few."""
+    yield GaugeMetricFamily("registry_nodes", "Servers that share the store, this one included.", len(nodes))
+    told: Sequence[tuple[str, str, Callable[[NodeHealth], float]]] = (
+        ("registry_node_missing", "1 when it is gone without a word.", lambda node: node.is_missing),
+        ("registry_node_leads", "1 when it is its turn to end lapsed leases.", lambda node: node.leads),
+        ("registry_node_age_seconds", "Since its last sign.", lambda node: node.age_s),
+        ("registry_node_lag_seconds", "From a change to its being shown there.", lambda node: node.lag_ms / 1000),
+        ("registry_node_revision", "Number of the last change shown there.", lambda node: node.revision),
+        ("registry_node_renewals_last_minute", "Renewals it heard.", lambda node: node.renewals_last_minute),
+    )
+    for name, about, figure in told:
+        family = GaugeMetricFamily(name, about, labels=["node"])
+        for node in nodes:
+            family.add_metric([node.name], figure(node))
+        yield family

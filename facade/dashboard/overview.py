@@ -8,9 +8,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import NamedTuple, overload
+from urllib.parse import quote
 
 from facade import __version__
+from facade.registry import rules
 from facade.registry.changes import KEPT_CHANGES
+from facade.registry.eviction import Protection
 from facade.registry.model import Cause, Change, Instance, Origin, Space, Status
 from facade.registry.registry import Registry
 
@@ -25,22 +28,27 @@ LATEST = 1_000
 
 class InstanceRow(NamedTuple):
     instance_id: str
+    portable_id: str
     origin: Origin
     status: Status
     override: Status | None
     address: str
-    remaining_s: int
+    remaining_s: int | None
+    """None: another node hears it renewed."""
     term_s: int
     other_names: Sequence[str]
-    """Where readers of the other protocol find it."""
+    """Where readers of the other protocol find it; none when it is hidden from them."""
     metadata: Sequence[tuple[str, str]]
+    documents: Sequence[tuple[str, str]]
+    """Where clients of each protocol read it, on this server."""
 
 
 class ApplicationRow(NamedTuple):
     name: str
     space: Space
     origins: Sequence[Origin]
-    versions: Sequence[str]
+    versions: Sequence[tuple[str, str]]
+    """Each with the id of the service."""
     statuses: Sequence[tuple[Status, int]]
     instances: Sequence[InstanceRow]
 
@@ -76,8 +84,10 @@ class Health(NamedTuple):
     store_is_writable: bool
     store: str
     data_age_s: float
-    protections: Sequence[tuple[Origin, bool, str]]
-    """Per protocol: whether it holds lapsed leases back, and why, in plain words."""
+    protections: Sequence[tuple[Origin, Protection]]
+    """Per protocol: whether it holds lapsed leases back, and why."""
+    has_protection: bool
+    """Whether a setting has not switched it off."""
 
 
 class Overview(NamedTuple):
@@ -87,6 +97,8 @@ class Overview(NamedTuple):
     shown: Sequence[ApplicationRow]
     changes: Sequence[ChangeRow]
     health: Health
+    few: int = rules.FEW
+    """Self-preservation needs more leases than this."""
 
 
 def overview(registry: Registry, wanted: str = "") -> Overview:
@@ -124,32 +136,29 @@ def _first_rows(changes: Iterable[Change]) -> list[ChangeRow]:
     return list(islice((row for change in changes if (row := _change_row(change)) is not None), LATEST))
 
 
-def general(registry: Registry) -> Sequence[tuple[str, str]]:
-    """What Eureka's users look for under general information, and what self-preservation reckons with."""
-    up_s = int(registry.clock.monotonic_s() - registry.opened_s)
-    memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    rows = [
-        ("version", __version__),
-        ("up for", f"{up_s // 3600} h {up_s // 60 % 60} min"),
-        ("memory, at most", f"{memory_mb} MB"),
-        ("processors", str(os.cpu_count() or 1)),
-    ]
-    for origin in Origin:
-        guard = registry.protection(origin)
-        renewals = f"{guard.renewals_last_minute} in the last minute; above {guard.threshold} lapsed leases end"
-        rows.append((f"{origin} renewals", renewals))
-    return rows
+class General(NamedTuple):
+    """What Eureka's users look for under general information."""
+
+    version: str
+    up_s: int
+    memory_mb: int
+    """At most, since the start."""
+    processors: int
+
+
+def general(registry: Registry) -> General:
+    return General(
+        version=__version__,
+        up_s=int(registry.clock.monotonic_s() - registry.opened_s),
+        memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        processors=os.cpu_count() or 1,
+    )
 
 
 def health(registry: Registry) -> Health:
     store = registry.store_health()
-    protections = [(origin, *_protection(registry, origin)) for origin in Origin]
-    return Health(store.is_writable, store.text, registry.data_age_s, protections)
-
-
-def _protection(registry: Registry, origin: Origin) -> tuple[bool, str]:
-    protection = registry.protection(origin)
-    return protection.is_on, protection.text
+    protections = [(origin, registry.protection(origin)) for origin in Origin]
+    return Health(store.is_writable, store.text, registry.data_age_s, protections, registry.policy.self_preservation)
 
 
 def _application_row(registry: Registry, space: Space, name: str) -> ApplicationRow:
@@ -159,15 +168,16 @@ def _application_row(registry: Registry, space: Space, name: str) -> Application
         name=name,
         space=space,
         origins=sorted({instance.key.origin for instance in instances}),
-        versions=sorted({instance.service.version for instance in instances}),
+        versions=sorted({(instance.service.version, service_id_of(instance)) for instance in instances}),
         statuses=sorted(statuses.items()),
-        instances=[_instance_row(registry, instance) for instance in instances],
+        instances=[instance_row(registry, instance) for instance in instances],
     )
 
 
-def _instance_row(registry: Registry, instance: Instance) -> InstanceRow:
+def instance_row(registry: Registry, instance: Instance) -> InstanceRow:
     return InstanceRow(
         instance_id=instance.key.instance_id,
+        portable_id=instance.portable_id,
         origin=instance.key.origin,
         status=instance.status,
         override=instance.override,
@@ -176,7 +186,29 @@ def _instance_row(registry: Registry, instance: Instance) -> InstanceRow:
         term_s=instance.lease.renewed_ms // 1000,
         other_names=_other_names(registry, instance),
         metadata=sorted(instance.metadata.items()),
+        documents=_documents(registry, instance),
     )
+
+
+def service_id_of(instance: Instance) -> str:
+    """Of the service that it belongs to, or of its application under its own name."""
+    is_native = instance.key.origin is Origin.SERVICECENTER
+    return instance.key.group if is_native else instance.service.derived_id
+
+
+def _documents(registry: Registry, instance: Instance) -> list[tuple[str, str]]:
+    """Addresses that a browser can open: other domains are named in a header, so theirs it cannot."""
+    space, found = instance.service.space, []
+    if instance.key.origin is Origin.EUREKA and space == Space():
+        found.append(("Eureka", _path("eureka", "apps", instance.application, instance.key.instance_id)))
+    if space.domain == Space().domain and rules.is_shared(instance.application, registry.policy):
+        service = ("v4", space.project, "registry", "microservices", service_id_of(instance))
+        found.append(("ServiceCenter", _path(*service, "instances", instance.portable_id)))
+    return found
+
+
+def _path(*segments: str) -> str:
+    return "/" + "/".join(quote(segment, safe="") for segment in segments)
 
 
 def _other_names(registry: Registry, instance: Instance) -> list[str]:
@@ -185,7 +217,7 @@ def _other_names(registry: Registry, instance: Instance) -> list[str]:
     return [
         f"ServiceCenter: {'/'.join(filter(None, (name.environment, name.app, name.name)))} {shown.face.version}"
         for name, shown in registry.faces.names_of(instance)
-    ] or ["ServiceCenter: hidden, a service of that name was registered first"]
+    ]
 
 
 def _change_row(change: Change) -> ChangeRow | None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from facade.errors import InstanceNotFound, MalformedDocument
 from facade.eureka import wire
 from facade.eureka.leases import Leases
-from facade.eureka.records import BatchItem, BatchResult, Hear
+from facade.eureka.records import BatchItem, BatchResult, HearOf, nobody
 from facade.registry import rules
 from facade.registry.model import InstanceKey, Origin, Space, Status
 from facade.registry.registry import Registry
@@ -27,11 +27,11 @@ class Sender(NamedTuple):
 
 
 class Batches:
-    def __init__(self, registry: Registry, leases: Leases, hear: Hear | None = None) -> None:
-        """`hear` is told first, where a Eureka stands behind us: the senders may be its servers."""
+    def __init__(self, registry: Registry, leases: Leases, hear_of: HearOf = nobody) -> None:
+        """`hear_of` says who is told first, where a Eureka stands behind us: the senders may be its servers."""
         self._registry = registry
         self._leases = leases
-        self._hear = hear
+        self._hear_of = hear_of
 
     async def apply(self, items: Sequence[BatchItem], space: Space, source_address: str) -> list[BatchResult]:
         """One result each, in order. Raises MalformedDocument, and then nothing is applied.
@@ -56,9 +56,10 @@ class Batches:
         return results
 
     async def _hear_or_apply(self, sender: Sender, item: BatchItem) -> BatchResult:
-        if self._hear is None:
+        hear = self._hear_of()
+        if hear is None:
             return await self._apply(sender, item)
-        heard = self._hear(sender.address, item)
+        heard = hear(sender.address, item)
         if heard is not None:
             return heard
         return BatchResult(200) if _may_be_echo(item) else await self._apply(sender, item)

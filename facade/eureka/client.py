@@ -110,9 +110,9 @@ class EurekaClient:
         # Only its XML can be read: asked for JSON, the server cannot write this document (500).
         return await self.outbound.ask("GET", "/status", _replicas, headers={"Accept": "application/xml"}, base=base)
 
-    async def node(self) -> str | None:
+    async def node(self, base: str | None = None) -> str | None:
         """By which name a server of ours tells itself from others of ours; None of any other server."""
-        return await self.outbound.ask("GET", "/status", _node, headers={"Accept": "application/xml"})
+        return await self.outbound.ask("GET", "/status", _node, headers={"Accept": "application/xml"}, base=base)
 
     async def is_facade(self, base: str | None = None) -> bool:
         """Whether it is a front of ours, which says so of itself."""

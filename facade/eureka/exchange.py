@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
 from starlette.types import Receive, Scope, Send
 
+from facade.access.rules import EVERYTHING, Grant
 from facade.errors import MalformedDocument
 from facade.eureka import wire
 from facade.eureka.records import WIRE_STATUSES
@@ -33,15 +34,21 @@ OK = Answer(200)
 NO_CONTENT = Answer(204)
 FORBIDDEN = Answer(403)
 NOT_FOUND = Answer(404)
+CHALLENGE = ((b"www-authenticate", b'Basic realm="registry-facade", charset="UTF-8"'),)
+"""With each 401 (RFC 7617)."""
 GZIPPED = ((b"content-encoding", b"gzip"),)
 
 
 class Ask:
     """One request, read as far as somebody asks."""
 
-    def __init__(self, scope: Scope, receive: Receive, space: Space, segments: list[str]) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, space: Space, segments: list[str], grant: Grant = EVERYTHING
+    ) -> None:
+        """`grant` is what its asker may do with this resource; nobody is limited where access is not controlled."""
         self.space = space
         self.segments = segments
+        self.grant = grant
         self._scope = scope
         self._receive = receive
 

@@ -119,6 +119,7 @@ class Application:
         self._namesakes: dict[str, dict[InstanceKey, None]] = {}
         """Those of them by their id, the first one first: ids of ServiceCenter's are unique within a service only."""
         self._pieces: list[Group] = []
+        self._has_gaps = False
         self._piece_of: dict[InstanceKey, Group] = {}
         self._deflated: dict[tuple[Variant, bool], Deflated] = {}
 
@@ -172,12 +173,15 @@ class Application:
         piece.remove(self.listed.pop(key).name)
         if not piece.entries:
             self._pieces.remove(piece)
+        self._has_gaps = True
         self._outdate()
 
     def _piece_with_room(self) -> Group:
-        for piece in self._pieces:
+        """Only who has left makes room before the end: a start does not look through all pieces for each instance."""
+        for piece in self._pieces if self._has_gaps else self._pieces[-1:]:
             if len(piece.entries) < PIECE:
                 return piece
+        self._has_gaps = False
         self._pieces.append(Group())
         return self._pieces[-1]
 

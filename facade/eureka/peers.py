@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from msgspec.structs import replace
@@ -24,12 +23,13 @@ from facade.eureka import mapping
 from facade.eureka.client import BatchRefused, EurekaClient
 from facade.eureka.peer_urls import PeerUrl
 from facade.eureka.records import BatchItem, BatchResult, InstanceInfo
-from facade.eureka.replication import CANCEL, HEARTBEAT, OVERRIDE, REGISTER, Taken, Waiting
+from facade.eureka.replication import CANCEL, ENDED_KEPT, HEARTBEAT, OVERRIDE, REGISTER, Backlog, Taken
 from facade.outbound import Outbound
 from facade.registry import rules
 from facade.registry.model import Cause, Change, Instance, InstanceKey, Origin, Space
 from facade.registry.registry import Registry
 from facade.registry.store import PeerHealth
+from facade.tls import Trust
 
 log = logging.getLogger(__name__)
 
@@ -45,23 +45,24 @@ FLUSH_WITHIN_S = 2.0
 """For the last word at a stop, which nobody waits longer for."""
 _TOGETHER = 50
 """Instances that are taken over at once: they share a commit, and hold the event loop for some 20 ms."""
-_ENDED_KEPT = 10_000
-"""Ends that are remembered while a list is taken over; anybody can end what is not there."""
+_FOREIGN_S = 300.0
+"""For so long no renewal is told to a peer that holds a copy that is none of ours: longer than a lease there, so that a
+copy that lives by our renewals alone comes to its end.
+"""
 _HERE = Space()
 
 Connect = Callable[[PeerUrl], EurekaClient]
 
 
-def connected(url: PeerUrl) -> EurekaClient:
-    return EurekaClient(Outbound([url.base], auth=url.credentials))
+def connected(url: PeerUrl, trust: Trust | None = None) -> EurekaClient:
+    return EurekaClient(Outbound([url.base], auth=url.credentials, trust=trust))
 
 
 class Peers:
-    """All of them, over an open registry. Its name tells us from them where their list names us as well."""
+    """All of them, over an open registry."""
 
     def __init__(self, registry: Registry, urls: Sequence[str], connect: Connect = connected) -> None:
         """Raises StartRefused for what is no URL of a peer."""
-        self.node = secrets.token_hex(8)
         self.has_copied = False
         """Whether any peer's list, and not an empty one, was taken over."""
         self._registry = registry
@@ -69,6 +70,8 @@ class Peers:
         self._connect = connect
         self._began_s = registry.clock.monotonic_s()
         self._peers: dict[PeerUrl, tuple[_Peer, asyncio.Task[None]]] = {}
+        self._early = {url: Backlog(registry.catalogue, registry.clock) for url in self._urls}
+        """What whoever answers to a name has missed before that was looked up for the first time."""
         self._leaving: set[asyncio.Task[None]] = set()
 
     # What the front asks and tells
@@ -87,13 +90,13 @@ class Peers:
     def note_renewal(self, key: InstanceKey) -> None:
         """An owner has renewed."""
         if key.space == _HERE:
-            for peer in self._others():
-                peer.waiting.add(key, HEARTBEAT)
+            for backlog in self._backlogs():
+                backlog.note_renewal(key)
 
     def note_end(self, key: InstanceKey) -> None:
         """Somebody ended what we do not hold: a list that is being taken over may still name it."""
-        for peer in self._others():
-            peer.note_end(key)
+        for backlog in self._backlogs():
+            backlog.note_end(key)
 
     def health(self) -> list[PeerHealth]:
         return [peer.health() for peer in self._others()]
@@ -115,26 +118,34 @@ class Peers:
     def _others(self) -> Iterable[_Peer]:
         return (peer for peer, _ in self._peers.values() if not peer.is_ourselves)
 
-    async def _looked_up(self) -> dict[PeerUrl, None]:
-        """Who our peers are now. Where a name cannot be resolved, those it had stay."""
-        found: dict[PeerUrl, None] = {}
+    def _backlogs(self) -> Iterator[Backlog]:
+        yield from self._others()
+        yield from self._early.values()
+
+    async def _looked_up(self) -> dict[PeerUrl, PeerUrl]:
+        """Who our peers are now, and as the operator named them. Where a name cannot be resolved, those it had stay."""
+        found: dict[PeerUrl, PeerUrl] = {}
         for url in self._urls:
             if not url.is_name:
-                found[url] = None
+                found[url] = url
                 continue
             try:
                 addresses = await asyncio.get_running_loop().getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
             except OSError as error:
                 log.warning("peers cannot be looked up name=%s reason=%s", url.host, error)
-                found |= dict.fromkeys(peer for peer in self._peers if peer._replace(host=url.host) == url)
+                found |= dict.fromkeys((peer for peer in self._peers if peer._replace(host=url.host) == url), url)
             else:
-                found |= dict.fromkeys(url._replace(host=str(place[0])) for *_, place in addresses)
+                found |= dict.fromkeys((url._replace(host=str(place[0])) for *_, place in addresses), url)
         return found
 
-    def _keep(self, urls: dict[PeerUrl, None]) -> None:
+    def _keep(self, urls: dict[PeerUrl, PeerUrl]) -> None:
         for url in [url for url in urls if url not in self._peers]:
-            peer = _Peer(url, self._connect, self._registry, self.node, self._note_copied)
+            peer = _Peer(url, self._connect, self._registry, self._note_copied)
+            if early := self._early.get(urls[url]):
+                peer.take_over(early)
             self._peers[url] = peer, asyncio.create_task(peer.run())
+        for stated in urls.values():
+            self._early.pop(stated, None)
         self._let_go([url for url in self._peers if url not in urls])
 
     def _let_go(self, urls: Sequence[PeerUrl]) -> None:
@@ -154,8 +165,8 @@ class Peers:
             self.note_end(change.record.key)
         action = _action_of(change)
         if action is not None:
-            for peer in self._others():
-                peer.tell(change.record.key, action)
+            for backlog in self._backlogs():
+                backlog.tell(change.record.key, action)
 
 
 def _is_replicable(key: InstanceKey) -> bool:
@@ -179,13 +190,11 @@ def _action_of(change: Change) -> str | None:
     return None
 
 
-class _Peer:
+class _Peer(Backlog):
     """One other server: what it has not heard, and how it answers."""
 
-    def __init__(
-        self, url: PeerUrl, connect: Connect, registry: Registry, node: str, note_copied: Callable[[], None]
-    ) -> None:
-        self.waiting = Waiting(registry.catalogue, registry.clock)
+    def __init__(self, url: PeerUrl, connect: Connect, registry: Registry, note_copied: Callable[[], None]) -> None:
+        super().__init__(registry.catalogue, registry.clock)
         self.is_ourselves = False
         self.has_listed = False
         """Whether it has told us what it has, if only that it has nothing."""
@@ -194,12 +203,11 @@ class _Peer:
         self._connect = connect
         self._client = connect(url)
         self._registry = registry
-        self._node = node
         self._note_copied = note_copied
         self._has_answered = False
-        self._ended: dict[InstanceKey, None] | None = {}
-        """What has ended here; None once its list is taken over. Lists may be half a minute old."""
         self._is_urgent = asyncio.Event()
+        self._foreign_until_s: dict[InstanceKey, float] = {}
+        """Where it holds a copy that we do not take, and so refuses our renewals."""
 
     def health(self) -> PeerHealth:
         trouble = self._client.outbound.trouble
@@ -212,14 +220,15 @@ class _Peer:
         )
 
     def tell(self, key: InstanceKey, action: str) -> None:
-        self.waiting.add(key, action)
+        self._foreign_until_s.pop(key, None)
+        super().tell(key, action)
         self._is_urgent.set()
 
-    def note_end(self, key: InstanceKey) -> None:
-        if self._ended is not None:
-            self._ended[key] = None
-            if len(self._ended) > _ENDED_KEPT:
-                del self._ended[next(iter(self._ended))]
+    def note_renewal(self, key: InstanceKey) -> None:
+        if self._foreign_until_s and self._foreign_until_s.get(key, 0) > self._registry.clock.monotonic_s():
+            return
+        self._foreign_until_s.pop(key, None)
+        super().note_renewal(key)
 
     async def run(self) -> None:
         """Until cancelled, or until it turns out to be ourselves."""
@@ -248,7 +257,7 @@ class _Peer:
                 return
 
     async def _meet(self) -> None:
-        self.is_ourselves = await self._client.node() == self._node
+        self.is_ourselves = await self._client.node() == self._registry.node
         self._has_answered = True
 
     async def _leave(self) -> None:
@@ -275,7 +284,7 @@ class _Peer:
             if infos:
                 log.info("peer's list taken over url=%s instances=%d", self._url.base, len(infos))
                 self._note_copied()
-            self._ended = None
+            self.ended = None
         finally:
             self.is_copying = False
             await client.outbound.close()
@@ -289,7 +298,7 @@ class _Peer:
         if candidate is None:
             return
         held = self._registry.catalogue.instance(candidate.key)
-        if held is None and self._ended is not None and candidate.key in self._ended:
+        if held is None and self.ended is not None and candidate.key in self.ended:
             return
         with suppress(FacadeError):  # the store has logged why, or it has ended here this moment
             if held is None:
@@ -362,6 +371,8 @@ class _Peer:
         """Its newer copy, with its override, of an instance that we hold."""
         newer = self._candidate(info)
         if newer is None or newer.key != key:
+            if len(self._foreign_until_s) < ENDED_KEPT:
+                self._foreign_until_s[key] = self._registry.clock.monotonic_s() + _FOREIGN_S
             return
         # Its owner has left meanwhile, or our store takes nothing now: no reason to tell the peer all of it again.
         with suppress(FacadeError):

@@ -15,6 +15,13 @@ from facade.registry.model import Status
 WIRE_STATUSES = frozenset({Status.UP, Status.DOWN, Status.STARTING, Status.OUT_OF_SERVICE, Status.UNKNOWN})
 """All that Eureka knows: a client of Spring's rejects the whole registry for any other word."""
 
+DATA_CENTERS = ("Netflix", "Amazon", "MyOwn")
+COMPACT_AMAZON = ("instance-id", "public-ipv4", "public-hostname", "local-ipv4", "availability-zone")
+"""What a compact answer tells of Amazon's metadata."""
+
+INT32 = range(-(2**31), 2**31)
+INT64 = range(-(2**63), 2**63)
+
 TEXT_FIELDS = {
     "instanceId": "instance_id",
     "hostName": "host_name",
@@ -144,3 +151,10 @@ class BatchResult(msgspec.Struct, frozen=True):
 
 Hear = Callable[[str, BatchItem], BatchResult | None]
 """Told what a peer says, and from which address; None when that is nobody it listens to."""
+
+HearOf = Callable[[], Hear | None]
+"""Who hears it now: registries behind us come and go while we run."""
+
+
+def nobody() -> None:
+    """No Eureka stands behind us."""

@@ -9,7 +9,7 @@ Source: Netflix/eureka, PeerEurekaNode and its task dispatchers, which queue eac
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from facade.clock import Clock
@@ -31,6 +31,9 @@ MOST_WAITING = 50_000
 """Instances. Of those that wait longest nothing is told any more; a renewal finds out what the peer has missed."""
 CANCEL_KEPT_S = 30.0
 """A later Cancel might end an instance that has registered with the peer meanwhile. Source: maxTimeForReplication."""
+
+ENDED_KEPT = 10_000
+"""Ends that are remembered while a list is taken over; anybody can end what is not there."""
 
 _Happened = dict[str, float]
 """Action to the moment when it first happened and was not told."""
@@ -89,6 +92,13 @@ class Waiting:
     def put_back(self, taken: Taken) -> None:
         """It was not told after all: it comes first, and what has happened since comes on top."""
         later, self._happened = self._happened, taken.happened
+        self._add_all(later)
+
+    def add_from(self, other: Waiting) -> None:
+        """What waits there waits here, too."""
+        self._add_all(other._happened)
+
+    def _add_all(self, later: Mapping[InstanceKey, _Happened]) -> None:
         for key, happened in later.items():
             for action, since_s in happened.items():
                 self.add(key, action, since_s)
@@ -118,3 +128,28 @@ class Waiting:
                 status=status,
                 instance_info=info if action == REGISTER else None,
             )
+
+
+class Backlog:
+    """What some server has not heard."""
+
+    def __init__(self, catalogue: Catalogue, clock: Clock) -> None:
+        self.waiting = Waiting(catalogue, clock)
+        self.ended: dict[InstanceKey, None] | None = {}
+        """What has ended here; None once its list is taken over. Lists may be half a minute old."""
+
+    def tell(self, key: InstanceKey, action: str) -> None:
+        self.waiting.add(key, action)
+
+    def note_renewal(self, key: InstanceKey) -> None:
+        self.waiting.add(key, HEARTBEAT)
+
+    def note_end(self, key: InstanceKey) -> None:
+        if self.ended is not None:
+            self.ended[key] = None
+            if len(self.ended) > ENDED_KEPT:
+                del self.ended[next(iter(self.ended))]
+
+    def take_over(self, earlier: Backlog) -> None:
+        self.waiting.add_from(earlier.waiting)
+        self.ended = dict(earlier.ended or {})

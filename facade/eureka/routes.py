@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import resource
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
+from facade.access.control import AccessControl, require
 from facade.errors import FacadeError, InstanceNotFound, MalformedDocument
 from facade.eureka import mapping, wire, wire_json
+from facade.eureka.admission import REPLICATION, Admission, Methods, Reach, Resource
 from facade.eureka.batches import Batches
 from facade.eureka.documents import PARTS_AT_ONCE, Documents, SpaceDocuments, Unfinished
 from facade.eureka.exchange import (
+    CHALLENGE,
     DEFAULT_SPACE,
     FORBIDDEN,
     GZIPPED,
@@ -39,12 +40,12 @@ from facade.eureka.exchange import (
 from facade.eureka.leases import Leases
 from facade.eureka.listing import Asked
 from facade.eureka.peers import Peers
-from facade.eureka.records import DataCenterInfo, Hear, InstanceInfo
+from facade.eureka.records import HearOf, nobody
+from facade.eureka.status import status_info
 from facade.eureka.wire import BadQuery, Format
 from facade.registry import rules
 from facade.registry.model import Cause, Instance, InstanceKey, Origin, Space, Status
 from facade.registry.registry import Registry
-from facade.registry.store import PeerHealth
 from facade.registry.turns import Turns
 from facade.rendered import Question, Rendered, Reply, no_body
 
@@ -68,8 +69,6 @@ Read = Callable[[SpaceDocuments, Asked, int | None], Rendered | None]
 
 IN_PARTS_S = 2.0
 """How long a reader waits for a document that is made in parts, while others change it."""
-Handler = Callable[..., Awaitable[Answer]]
-Methods = dict[str, Handler]
 
 
 class EurekaFront:
@@ -79,18 +78,23 @@ class EurekaFront:
         self,
         registry: Registry,
         options: EurekaOptions | None = None,
-        hear: Hear | None = None,
+        hear_of: HearOf = nobody,
         peers: Peers | None = None,
+        access: AccessControl | None = None,
     ) -> None:
-        """`hear` is told first what peers say, where a Eureka stands behind us: these may be its servers."""
+        """`hear_of` says who is told first what peers say, where a Eureka stands behind us: these may be its servers.
+
+        Without `access` everybody may do everything.
+        """
         self.registry = registry
+        self._admission = Admission(access, registry)
         self._peers = peers
         self.options = options or EurekaOptions()
         self._documents = Documents(registry, self.options.delta_window_s)
         self._leases = Leases(
             registry, self._documents, peers, compares_timestamps=self.options.sync_when_timestamp_differs
         )
-        self._batches = Batches(registry, self._leases, hear)
+        self._batches = Batches(registry, self._leases, hear_of)
         self._making = Turns()
         self._began_empty = not len(registry.catalogue)
         self._began_unregistered = not registry.catalogue.count(Origin.EUREKA)
@@ -103,48 +107,59 @@ class EurekaFront:
             await WebSocketClose()(scope, receive, send)
             return
         space, segments = split_path(scope)
-        methods, names = self._resource(segments)
+        resource = self.resource(segments)
         ask = Ask(scope, receive, space, segments)
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        if method in methods:
+        if method in resource.methods:
             try:
-                answer = await methods[method](ask, *names)
+                ask.grant = await self._admission.admit(ask, resource, method)
+                answer = await resource.methods[method](ask, *resource.names)
             except FacadeError as error:
                 answer = Answer(*wire.encode_refusal(error, is_xml=wire.is_xml(ask.header(b"content-type"))))
+                if answer.status == 401:
+                    answer = answer._replace(headers=CHALLENGE)
         else:
-            answer = answer_without_handler(method, methods)
+            answer = answer_without_handler(method, resource.methods)
         await send_answer(answer, send, with_body=scope["method"] != "HEAD")
 
-    def _resource(self, segments: list[str]) -> tuple[Methods, list[str]]:
-        """What a path names: its methods, and the names in it. No methods: there is no such resource."""
+    def resource(self, segments: list[str]) -> Resource:
+        """What a path names."""
         match segments:
             case ["apps", application, instance_id]:
-                return self._instance, [application.upper(), instance_id]
+                return Resource(self._instance, [application.upper(), instance_id], Reach.APPLICATION)
             case ["apps"] | ["apps", "delta"] | ["vips" | "svips", _]:
-                return {"GET": self.read}, []
+                return Resource({"GET": self.read}, [], Reach.EVERY_SERVICE)
             case ["apps", application]:
-                return self._application, [application.upper()]
+                return Resource(self._application, [application.upper()], Reach.APPLICATION)
             case ["apps", application, instance_id, "status"]:
-                return self._override, [application.upper(), instance_id]
+                return Resource(self._override, [application.upper(), instance_id], Reach.APPLICATION)
             case ["apps", application, instance_id, "metadata"]:
-                return {"PUT": self.amend_metadata}, [application.upper(), instance_id]
+                methods: Methods = {"PUT": self.amend_metadata}
+                return Resource(methods, [application.upper(), instance_id], Reach.APPLICATION)
             case ["instances", instance_id]:
-                return {"GET": self.instance_anywhere}, [instance_id]
+                return Resource({"GET": self.instance_anywhere}, [instance_id], Reach.EVERY_SERVICE)
             case ["peerreplication", "batch"]:
-                return {"POST": self.batch}, []
+                return Resource({"POST": self.batch}, [], Reach.EVERY_SERVICE, REPLICATION)
             case ["asg", _, "status"]:
-                return {"PUT": self.scaling_group}, []
+                return Resource({"PUT": self.scaling_group}, [], Reach.EVERY_SERVICE)
             case ["status"]:
-                return {"GET": self.status}, []
+                return Resource({"GET": self.status}, [], Reach.THIS_SERVER)
             case ["serverinfo", "statusoverrides"]:
-                return {"GET": self.status_overrides}, []
-        return {}, []
+                return Resource({"GET": self.status_overrides}, [], Reach.EVERY_SERVICE)
+        return Resource({}, [], Reach.EVERY_SERVICE)
 
     def question(self, scope: Scope) -> Question | None:
         """For the lane: how to answer an owner's renewal, or a list, by the functions that answer them below."""
         space, segments = split_path(scope)
         ask = Ask(scope, no_body, space, segments)
-        match scope["method"], segments:
+        question = self._question(ask, scope["method"])
+        if question is None:
+            return None
+        return self._admission.recall(ask, self.resource(segments), scope["method"], question)
+
+    def _question(self, ask: Ask, method: str) -> Question | None:
+        space, segments = ask.space, ask.segments
+        match method, segments:
             case "PUT", ["apps", application, instance_id] if not ask.is_replicated:
                 key = InstanceKey(Origin.EUREKA, space, application.upper(), instance_id)
                 dirty_ms = ask.dirty_ms
@@ -178,6 +193,10 @@ class EurekaFront:
         body_format, charset = wire.body_format(ask.header(b"content-type"))
         body = await ask.body(wire.REGISTRATION_MAX_BYTES)
         info = wire.decode_registration(body, body_format, charset)
+        if ask.grant.is_limited:
+            # Consumers find it by these, whatever its application is called.
+            claimed = (vip.strip() for vip in (*info.vips, *info.secure_vips))
+            require(ask.grant, *(self._admission.label(ask.space, vip) for vip in claimed if vip))
         await self._leases.register(ask.space, application, info, ask.source_address, is_replicated=ask.is_replicated)
         return NO_CONTENT
 
@@ -289,7 +308,7 @@ class EurekaFront:
         return Answer(200, wire.encode_single_instance(ask.format, info), ask.format)
 
     async def status(self, ask: Ask) -> Answer:
-        return Answer(200, wire.encode_status_info(ask.format, self._status_info()), ask.format)
+        return Answer(200, wire.encode_status_info(ask.format, status_info(self.registry, self._peers)), ask.format)
 
     async def status_overrides(self, ask: Ask) -> Answer:
         """By id alone, as the original keeps them; ours are kept by application and id."""
@@ -337,33 +356,6 @@ class EurekaFront:
         if instance.key.origin is Origin.EUREKA:
             self.registry.renew(instance.key)
 
-    def _status_info(self) -> wire.StatusInfo:
-        uptime_min = int(self.registry.clock.monotonic_s() - self.registry.opened_s) // 60
-        memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        general = {
-            "num-of-cpus": str(os.cpu_count() or 1),
-            "total-avail-memory": f"{memory_mb}mb",
-            "current-memory-usage": f"{memory_mb}mb",
-            "server-uptime": f"{uptime_min // 60:02}:{uptime_min % 60:02}",
-        }
-        peers = self._peers.health() if self._peers is not None else []
-        if self._peers is not None:
-            general["registry-facade-node"] = self._peers.node
-        replicas = {
-            "registered-replicas": _urls(peers),
-            "available-replicas": _urls([peer for peer in peers if peer.is_available]),
-            "unavailable-replicas": _urls([peer for peer in peers if not peer.is_available]),
-        }
-        own = InstanceInfo(
-            instance_id="registry-facade",
-            host_name="localhost",
-            app="EUREKA",
-            ip_addr="127.0.0.1",
-            data_center_info=DataCenterInfo("MyOwn"),
-            last_updated_ms=self.registry.clock.now_ms(),
-        )
-        return wire.StatusInfo(general, replicas, own, self.registry.store_health().is_writable)
-
 
 def _read_of(segments: list[str]) -> Read | None:
     """Which list a path names."""
@@ -378,11 +370,6 @@ def _read_of(segments: list[str]) -> Read | None:
         case ["vips" | "svips" as kind, vip]:
             return lambda documents, asked, parts: documents.vip(vip, asked, parts, is_secure=kind == "svips")
     return None
-
-
-def _urls(peers: Iterable[PeerHealth]) -> str:
-    """Each followed by a comma, as the original writes them."""
-    return "".join(f"{peer.url}/," for peer in peers)
 
 
 def _reply(answer: Answer) -> Reply:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
+from facade.access.refusals import AccessRefused, NotIdentified, TooManyLogins
 from facade.errors import (
     FacadeError,
     InstanceNotFound,
@@ -277,6 +278,9 @@ _STATUSES: dict[type[FacadeError], int] = {
     UnsupportedMedia: 415,
     StoreFull: 507,
     StoreUnavailable: 503,
+    NotIdentified: 401,
+    TooManyLogins: 429,
+    AccessRefused: 403,
 }
 
 

@@ -17,18 +17,25 @@ from xml.parsers import expat
 import xmltodict
 
 from facade.errors import MalformedDocument
-from facade.eureka.records import TEXT_FIELDS, WIRE_STATUSES, DataCenterInfo, InstanceInfo, LeaseInfo, Port
-from facade.eureka.wire_json import COMPACT_AMAZON, lease_seconds
+from facade.eureka.json_fields import lease_seconds
+from facade.eureka.records import (
+    COMPACT_AMAZON,
+    DATA_CENTERS,
+    INT32,
+    INT64,
+    TEXT_FIELDS,
+    WIRE_STATUSES,
+    DataCenterInfo,
+    InstanceInfo,
+    LeaseInfo,
+    Port,
+)
 from facade.registry.model import Status
 
 DEPTH_MAX = 16
 """A registration is four elements deep."""
 ELEMENTS_MAX = 2_000
 """A registration has about forty elements and its metadata."""
-
-_DATA_CENTERS = ("Netflix", "Amazon", "MyOwn")
-_INT32 = range(-(2**31), 2**31)
-_INT64 = range(-(2**63), 2**63)
 
 # Beyond ASCII, the letters that old and new parsers alike take in a name.
 _LATIN = "A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u0131"
@@ -144,7 +151,7 @@ def _integer(value: Any, default: Any) -> Any:
         number = int(text if text.lstrip("+-").isdecimal() else "")
     except ValueError:
         return default
-    return number if number in _INT64 else default
+    return number if number in INT64 else default
 
 
 def _status(value: Any) -> Status:
@@ -154,7 +161,7 @@ def _status(value: Any) -> Status:
 
 def _port_number(name: str, value: Any) -> int:
     number = _integer(value, None)
-    if number is None or number not in _INT32:
+    if number is None or number not in INT32:
         raise MalformedDocument(f"{name}: expected a number")
     return int(number)
 
@@ -167,8 +174,8 @@ def _data_center(elements: dict[str, Any]) -> DataCenterInfo | None:
         return DataCenterInfo()
     if name.lower() == "amazon":
         return DataCenterInfo("Amazon", _metadata(_children(elements.get("metadata"))))
-    if name not in _DATA_CENTERS:
-        raise MalformedDocument(f"dataCenterInfo.name: {name[:60]} is none of {', '.join(_DATA_CENTERS)}")
+    if name not in DATA_CENTERS:
+        raise MalformedDocument(f"dataCenterInfo.name: {name[:60]} is none of {', '.join(DATA_CENTERS)}")
     return DataCenterInfo(name)
 
 

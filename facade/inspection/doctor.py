@@ -6,14 +6,12 @@ Nothing is written anywhere. What cannot be found out because a server does not 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from enum import StrEnum
-from typing import NamedTuple
 
 from facade.errors import FacadeError, StartRefused, StoreUnavailable
 from facade.inspection import fitting
 from facade.inspection.contents import Contents, is_eureka_born, is_servicecenter_born
+from facade.inspection.findings import Level, Report
 from facade.inspection.listing import is_own_service
 from facade.inspection.places import Kind, Place, without_credentials
 from facade.inspection.servers import Progress, Servers, Version, identified, read, read_version, silent, version_of
@@ -22,41 +20,8 @@ from facade.registry.rules import Policy
 from facade.stores.marks import CLUSTER
 from facade.stores.packed_in_servicecenter import is_truncated
 
-CLOCK_MAY_DIFFER_S = 3.0
-"""The Date header tells whole seconds, and the way there and back takes its time."""
-CLOCK_IS_WRONG_S = 60.0
-"""Tokens of ServiceCenter's and timestamps of Eureka's clients stop making sense."""
 TOLD_AT_MOST = 10
 """Records of one kind that are named; the others are counted."""
-
-
-class Level(StrEnum):
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
-
-
-class Finding(NamedTuple):
-    level: Level
-    place: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.level:<8} {self.place}: {self.text}"
-
-
-@dataclass
-class Report:
-    findings: list[Finding] = field(default_factory=list)
-    asked: int = 0
-    """Places that could be asked at all."""
-
-    def add(self, level: Level, place: object, text: str) -> None:
-        self.findings.append(Finding(level, str(place), text))
-
-    @property
-    def has_problem(self) -> bool:
-        return any(finding.level is Level.PROBLEM for finding in self.findings)
 
 
 async def examine(
@@ -84,8 +49,8 @@ async def examine(
             await _look_at_readiness(place, through, report)
     told = {base for place in held for base in place.bases}
     ours = await _own(own_urls, through, report) if own_urls and told.isdisjoint(own_urls) else None
-    if ours is not None:
-        held[ours] = await read(ours, through, progress)
+    if ours is not None and (contents := await _own_contents(ours, through, report, progress)) is not None:
+        held[ours] = contents
     _look_at_limits(held, policy, report)
     return report
 
@@ -138,7 +103,7 @@ def _product(place: Place, reply: Reply) -> str:
             return "a registry-facade as a Eureka server"
         return "a Eureka server (it does not tell its version)"
     told: Version | None = read_version(reply)
-    return "" if told is None else f"{place.kind} {told.version}"
+    return "" if told is None else told.product
 
 
 def _compare_clocks(base: str, reply: Reply, now_ms: float, report: Report) -> None:
@@ -147,13 +112,7 @@ def _compare_clocks(base: str, reply: Reply, now_ms: float, report: Report) -> N
     except (ValueError, OverflowError):
         report.add(Level.WARNING, base, "tells no time (no Date header): its clock cannot be compared with ours")
         return
-    ahead_s = theirs_s + 0.5 - now_ms / 1000
-    if abs(ahead_s) <= CLOCK_MAY_DIFFER_S:
-        report.add(Level.OK, base, "its clock agrees with ours")
-        return
-    level = Level.PROBLEM if abs(ahead_s) >= CLOCK_IS_WRONG_S else Level.WARNING
-    which = "ahead of" if ahead_s > 0 else "behind"
-    report.add(level, base, f"its clock is {abs(ahead_s):.0f} s {which} ours: let both follow one time server (NTP)")
+    report.compare_clocks(base, theirs_s + 0.5 - now_ms / 1000)
 
 
 def _advice(place: Place, reason: str) -> str:
@@ -272,20 +231,34 @@ async def _look_at_readiness(place: Place, through: Servers, report: Report) -> 
 
 async def _own(urls: Sequence[str], through: Servers, report: Report) -> Place | None:
     """The server with these settings, where it runs."""
+    reasons = []
     for url in urls:
         try:
             told = await version_of([url], through)
-        except StoreUnavailable:
+        except StoreUnavailable as error:
+            reasons.append(str(error))
             continue
         if told is not None and told.is_ours:
-            report.add(
-                Level.OK, url, "a registry-facade with these addresses is running; what it holds is looked at, too"
-            )
+            report.add(Level.OK, url, "a registry-facade with these addresses is running")
             place = Place(Kind.OURS, (url,))
             await _look_at_readiness(place, through, report)
             return place
-    report.add(Level.OK, "here", "no registry-facade is running with these settings")
+    # It may be running all the same, with a certificate that names other hosts.
+    why = f" ({reasons[0]})" if reasons else ""
+    report.add(Level.OK, "here", f"no registry-facade with these settings answers us{why}")
     return None
+
+
+async def _own_contents(place: Place, through: Servers, report: Report, progress: Progress) -> Contents | None:
+    """None where nobody may look without an account: the settings name none."""
+    try:
+        contents = await read(place, through, progress)
+    except FacadeError as error:
+        reason = _advice(place, str(error).removeprefix(f"{place}: "))
+        report.add(Level.WARNING, place, f"what it holds is not looked at: {reason}")
+        return None
+    report.add(Level.OK, place, "what it holds is looked at, too")
+    return contents
 
 
 # What would not fit

@@ -36,13 +36,15 @@ def in_servicecenter(others: Iterable[Contents], policy: Policy) -> Fit:
     sizes = f"a registration may have {REGISTER_BYTES} bytes, properties {PROPERTIES_BYTES}"
     limits = f"{sizes}, a host name {HOST_NAME_LENGTH} characters"
     means = "fits there only in part; we keep the rest"
-    return _fit(_eureka_born(others, policy), _lost_in_servicecenter, means, limits)
+    return _fit(_eureka_born(others, policy), packed_in_servicecenter.lost, means, limits)
 
 
 def in_eureka(others: Iterable[Contents], policy: Policy) -> Fit:
     """Eureka has no limits of size; it has no place for what HTTP cannot call."""
     limits = "names and addresses must do for a URL"
-    return _fit(_servicecenter_born(others, policy), _lost_in_eureka, "can be kept there, but not be called", limits)
+    return _fit(
+        _servicecenter_born(others, policy), packed_in_eureka.lost, "can be kept there, but not be called", limits
+    )
 
 
 def _fit(instances: Iterable[Instance], lost: Callable[[Instance], str], means: str, limits: str) -> Fit:
@@ -58,17 +60,6 @@ def _fit(instances: Iterable[Instance], lost: Callable[[Instance], str], means: 
         except FacadeError as refusal:
             refused.append((who, str(refusal)))
     return Fit(len(looked_at), refused, in_part, means, limits)
-
-
-def _lost_in_servicecenter(instance: Instance) -> str:
-    is_cut = packed_in_servicecenter.is_truncated(packed_in_servicecenter.pack(instance))
-    return f"its document is larger than the {REGISTER_BYTES} bytes that ServiceCenter reads" if is_cut else ""
-
-
-def _lost_in_eureka(instance: Instance) -> str:
-    packed_in_eureka.pack(instance, None)
-    is_listed = eureka.from_instance(instance) is not None
-    return "" if is_listed else "it has no address that speaks HTTP, so Eureka's clients do not see it"
 
 
 def _eureka_born(others: Iterable[Contents], policy: Policy) -> Iterator[Instance]:

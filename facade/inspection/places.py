@@ -15,6 +15,7 @@ PLACES = (
     "http://HOST:8761/eureka (a Eureka server), servicecenter+http://HOST:30100 (a ServiceCenter), "
     "http://HOST:PORT (a registry-facade), or the name of a dump file"
 )
+A_REDIS = "a Redis is looked at by `doctor --store URL`, and what it holds is told by a server over it"
 
 
 class Kind(StrEnum):
@@ -49,7 +50,8 @@ def parse(text: str) -> Place:
         return _upstream(url, kind)
     if scheme.partition("+")[0] in ("eureka", "servicecenter"):
         return _upstream(text, Kind.EUREKA if scheme.startswith("eureka") else Kind.SERVICECENTER)
-    raise StartRefused(f"{scheme}:// is no place to look at; possible are {PLACES}")
+    beside = f"; {A_REDIS}" if scheme.startswith("redis") else ""
+    raise StartRefused(f"{scheme}:// is no place to look at; possible are {PLACES}{beside}")
 
 
 def of_upstream(found: UpstreamUrl) -> Place:

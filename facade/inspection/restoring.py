@@ -21,7 +21,7 @@ from facade.inspection.contents import (
 )
 from facade.inspection.listing import is_own, is_own_service, told_service
 from facade.inspection.places import Kind, Place
-from facade.inspection.servers import TENANT, Progress, Servers, each, eureka_front, silent
+from facade.inspection.servers import AT_ANY_PACE, TENANT, Pace, Progress, Servers, each, eureka_front, silent
 from facade.inspection.unpacking import key_of, unpacked
 from facade.registry.rules import Policy
 from facade.servicecenter.client import ServiceCenterClient
@@ -51,6 +51,7 @@ async def restore(
     *,
     is_dry: bool = False,
     progress: Progress = silent,
+    pace: Pace = AT_ANY_PACE,
 ) -> list[Outcome]:
     """`place` is identified. Raises StartRefused when it cannot hold this dump, StoreUnavailable when it is away.
 
@@ -63,8 +64,8 @@ async def restore(
     outcomes = list(_left_out(contents, is_ours=is_ours))
     services = [held for one in contents.services if (held := _restorable(one, is_ours=is_ours))]
     applications = [held for held in contents.applications if not _is_left_out(held, is_ours=is_ours)]
-    outcomes += await _restore_services(services, place, through, progress, is_dry=is_dry)
-    outcomes += await _restore_applications(applications, place, through, progress, is_dry=is_dry)
+    outcomes += await _restore_services(services, place, through, progress, pace, is_dry=is_dry)
+    outcomes += await _restore_applications(applications, place, through, progress, pace, is_dry=is_dry)
     return outcomes
 
 
@@ -117,13 +118,19 @@ def _left_out(contents: Contents, *, is_ours: bool) -> Iterator[Outcome]:
 
 
 async def _restore_applications(
-    applications: Sequence[HeldApplication], place: Place, through: Servers, progress: Progress, *, is_dry: bool
+    applications: Sequence[HeldApplication],
+    place: Place,
+    through: Servers,
+    progress: Progress,
+    pace: Pace,
+    *,
+    is_dry: bool,
 ) -> list[Outcome]:
     environments = {held.environment for held in applications}
     fronts = {environment: through.eureka(_front(place, environment)) for environment in environments}
 
     async def register(held: HeldApplication) -> Outcome:
-        return await _register(held, fronts[held.environment], is_dry=is_dry)
+        return await _register(held, fronts[held.environment], pace, is_dry=is_dry)
 
     return await each(applications, register, lambda done, total: progress("instances", done, total))
 
@@ -132,13 +139,14 @@ def _front(place: Place, environment: str) -> Place:
     return eureka_front(place, environment) if place.kind is Kind.OURS else place
 
 
-async def _register(held: HeldApplication, client: EurekaClient, *, is_dry: bool) -> Outcome:
+async def _register(held: HeldApplication, client: EurekaClient, pace: Pace, *, is_dry: bool) -> Outcome:
     info = held.document
     what = f"{info.app} {info.effective_id}"
     try:
         if await client.instance(info.app, info.effective_id) is not None:
             return Outcome(what, THERE)
         if not is_dry:
+            await pace.turn()
             await client.register(info)
     except UpstreamRefused as refusal:
         return Outcome(what, REFUSED, str(refusal))
@@ -149,9 +157,9 @@ async def _register(held: HeldApplication, client: EurekaClient, *, is_dry: bool
 
 
 async def _restore_services(
-    services: Sequence[HeldService], place: Place, through: Servers, progress: Progress, *, is_dry: bool
+    services: Sequence[HeldService], place: Place, through: Servers, progress: Progress, pace: Pace, *, is_dry: bool
 ) -> list[Outcome]:
-    target = _ServiceCenter(through.servicecenter(place), is_dry=is_dry)
+    target = _ServiceCenter(through.servicecenter(place), pace, is_dry=is_dry)
     found = await each(services, target.restore, lambda done, total: progress("services", done, total))
     return [outcome for some in found for outcome in some]
 
@@ -159,8 +167,9 @@ async def _restore_services(
 class _ServiceCenter:
     """The place to restore services to."""
 
-    def __init__(self, client: ServiceCenterClient, *, is_dry: bool) -> None:
+    def __init__(self, client: ServiceCenterClient, pace: Pace, *, is_dry: bool) -> None:
         self._client = client
+        self._pace = pace
         self._is_dry = is_dry
 
     async def restore(self, held: HeldService) -> list[Outcome]:
@@ -174,6 +183,7 @@ class _ServiceCenter:
             if service_id:
                 schemas, instances = await self._below(service_id)
             elif not self._is_dry:
+                await self._pace.turn()
                 service_id = await self._client.create_service(TENANT, held.document, held.tags)
         except (UpstreamRefused, ServiceNotFound) as refusal:
             return [Outcome(what, REFUSED, str(refusal))]
@@ -205,6 +215,7 @@ class _ServiceCenter:
             return Outcome(what, THERE)
         try:
             if not self._is_dry:
+                await self._pace.turn()
                 await add()
         except (UpstreamRefused, ServiceNotFound) as refusal:
             return Outcome(what, REFUSED, str(refusal))

@@ -18,7 +18,6 @@ import msgspec
 from facade.clock import Clock, SystemClock
 from facade.errors import (
     FacadeError,
-    MalformedDocument,
     ServiceNotFound,
     StartRefused,
     StoreUnavailable,
@@ -34,11 +33,13 @@ from facade.inspection.contents import (
     without_projections,
 )
 from facade.inspection.places import PLACES, Kind, Place
+from facade.inspection.readiness import Readiness, ask_readiness
 from facade.outbound import Outbound, Reply
 from facade.registry.model import Tenant
 from facade.servicecenter import answers
 from facade.servicecenter.client import ServiceCenterClient
 from facade.servicecenter.records import MicroService
+from facade.tls import Trust
 
 TENANT = Tenant()
 AT_ONCE = 16
@@ -66,24 +67,24 @@ class Version(answers.Version, frozen=True):
     def is_ours(self) -> bool:
         return self.build_tag == OUR_BUILD
 
-
-class StoreState(msgspec.Struct):
-    text: str
-
-
-class Readiness(msgspec.Struct):
-    """What a server of ours says of how it does."""
-
-    status: str
-    store: StoreState
+    @property
+    def product(self) -> str:
+        """Ours states the release that it stands in for, not its own."""
+        return f"{'registry-facade as ' if self.is_ours else ''}ServiceCenter {self.version}".rstrip()
 
 
 class Servers:
     """Opens clients, and closes them all at the end. `transport` is for tests."""
 
-    def __init__(self, transport: httpx.AsyncBaseTransport | None = None, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Clock | None = None,
+        trust: Trust | None = None,
+    ) -> None:
         self.clock = clock or SystemClock()
         self._transport = transport
+        self._trust = trust
         self._stack = AsyncExitStack()
 
     async def close(self) -> None:
@@ -101,19 +102,21 @@ class Servers:
     async def readiness(self, place: Place) -> Readiness | None:
         """None for a server that does not tell in a way that we know."""
         try:
-            return await self._outbound(place.bases).ask("GET", "/readyz", _read_readiness)
+            return await ask_readiness(self._outbound(place.bases))
         except StoreUnavailable:
             return None
 
     def _outbound(self, bases: Sequence[str], credentials: tuple[str, str] | None = None) -> Outbound:
-        outbound = Outbound(bases, auth=credentials, clock=self.clock, transport=self._transport)
+        outbound = Outbound(bases, auth=credentials, trust=self._trust, clock=self.clock, transport=self._transport)
         self._stack.push_async_callback(outbound.close)
         return outbound
 
 
 @asynccontextmanager
-async def servers(transport: httpx.AsyncBaseTransport | None = None) -> AsyncIterator[Servers]:
-    opened = Servers(transport)
+async def servers(
+    transport: httpx.AsyncBaseTransport | None = None, trust: Trust | None = None
+) -> AsyncIterator[Servers]:
+    opened = Servers(transport, trust=trust)
     try:
         yield opened
     finally:
@@ -147,13 +150,6 @@ def read_version(reply: Reply) -> Version | None:
 
 
 _version_decoder = msgspec.json.Decoder(Version)
-
-
-def _read_readiness(reply: Reply) -> Readiness:
-    try:
-        return msgspec.json.decode(reply.body, type=Readiness)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise MalformedDocument(f"answered {reply.status} to a question for its health") from None
 
 
 # Reading
@@ -247,10 +243,28 @@ async def _product(place: Place, through: Servers) -> str:
     if place.kind is Kind.EUREKA:
         return "Eureka"  # it tells nobody its version
     told = await version_of(place.bases, through)
-    return f"{place.kind} {told.version if told is not None else ''}".rstrip()
+    return str(place.kind) if told is None else told.product
 
 
 # Many calls
+
+
+class Pace:
+    """So many turns a second at most, evenly; 0 for as many as are asked for."""
+
+    def __init__(self, rate: float) -> None:
+        self._each_s = 1 / rate if rate else 0.0
+        self._next_s = 0.0
+
+    async def turn(self) -> None:
+        if self._each_s:
+            now_s = asyncio.get_running_loop().time()
+            at_s = max(self._next_s, now_s)
+            self._next_s = at_s + self._each_s
+            await asyncio.sleep(at_s - now_s)
+
+
+AT_ANY_PACE = Pace(0)
 
 
 async def each(

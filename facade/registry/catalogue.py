@@ -8,27 +8,36 @@ id, by qualified name and by alias. Revisions tell when the answer to such a que
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Sequence
+from functools import lru_cache
 from typing import TypeVar
 
 from facade.registry.leases import Lease
 from facade.registry.model import (
+    Account,
+    AccountName,
     ConsumerId,
     Dependencies,
     FaceId,
     FaceInUse,
+    GovernancePolicy,
     Instance,
     InstanceKey,
     Microservice,
     Origin,
+    PolicyId,
     Record,
     RecordKey,
     Revision,
+    Role,
+    RoleName,
     Schema,
     SchemaId,
     ServiceId,
     ServiceKey,
     ServiceName,
+    SigningKey,
+    SigningKeyName,
     Space,
     Tenant,
 )
@@ -48,9 +57,15 @@ class Catalogue:
         """Of the last visible change."""
         self.meanings = 0
         """Counts whatever may let a name mean something else: services, aliases, faces, and applications as such."""
+        self.accounts: dict[str, Account] = {}
+        self.roles: dict[str, Role] = {}
+        self.signing_key: SigningKey | None = None
+        self.access_changes = 0
+        """Counts changes of these three: what was decided by them before one of them is to be decided anew."""
         self.is_settled = True
         """False between two writes of one commit: what is seen then has its revision, and not yet all that it shows."""
         self._counts: Counter[Origin] = Counter()
+        self._tenant_counts: Counter[tuple[Origin, Tenant]] = Counter()
         self._applications: dict[Space, dict[str, dict[InstanceKey, Instance]]] = defaultdict(dict)
         self._application_revisions: dict[ApplicationKey, Revision] = {}
         self._service_instances: dict[ServiceId, dict[InstanceKey, Instance]] = {}
@@ -66,6 +81,7 @@ class Catalogue:
         self._natural: dict[tuple[Space, str], str] = {}
         self._natural_names: dict[ApplicationKey, set[str]] = defaultdict(set)
         self._faces: dict[ServiceName, FaceInUse] = {}
+        self._policies: dict[Tenant, dict[PolicyId, GovernancePolicy]] = {}
         self._implied: dict[ServiceId, ServiceKey] = {}
         self._application_faces: dict[ApplicationKey, dict[ServiceName, FaceInUse]] = {}
 
@@ -74,8 +90,9 @@ class Catalogue:
     def __len__(self) -> int:
         return len(self.leases)
 
-    def count(self, origin: Origin) -> int:
-        return self._counts[origin]
+    def count(self, origin: Origin, tenant: Tenant | None = None) -> int:
+        """Instances of one origin: all, or those of a tenant."""
+        return self._counts[origin] if tenant is None else self._tenant_counts[origin, tenant]
 
     def lease(self, key: InstanceKey) -> Lease | None:
         return self.leases.get(key)
@@ -86,6 +103,11 @@ class Catalogue:
 
     def spaces(self) -> Collection[Space]:
         return [space for space, applications in self._applications.items() if applications]
+
+    def tenants(self) -> set[Tenant]:
+        """Those that hold an instance or a microservice."""
+        with_services = {tenant for tenant, services in self._services.items() if services}
+        return with_services | {space.tenant for space in self.spaces()}
 
     def applications(self, space: Space) -> Collection[str]:
         """Flat names with at least one instance, in the order in which they appeared."""
@@ -140,11 +162,19 @@ class Catalogue:
     def schemas_of(self, service: ServiceId) -> Collection[Schema]:
         return self._schemas.get(service, {}).values()
 
+    @property
+    def schema_count(self) -> int:
+        return sum(map(len, self._schemas.values()))
+
     def dependencies(self, consumer: ServiceId) -> Dependencies | None:
         return self._dependencies.get(consumer)
 
     def consumers(self, provider: ServiceName) -> Collection[ServiceId]:
         return self._consumers.get(provider, {}).keys()
+
+    def relied_on(self) -> Collection[ServiceName]:
+        """Every qualified name that some consumer depends on."""
+        return tuple(self._consumers)
 
     def wanted(self, tenant: Tenant, natural_name: str) -> Collection[ServiceName]:
         """Qualified names that consumers depend on and that end in this natural name, in any case of letters."""
@@ -160,6 +190,9 @@ class Catalogue:
         """The native face, or the face in use, that has this id though no microservice was registered with it."""
         return self._implied.get(service)
 
+    def policies(self, tenant: Tenant) -> Sequence[GovernancePolicy]:
+        return tuple(self._policies.get(tenant, {}).values())
+
     def find(self, key: RecordKey) -> Record | None:
         """Any record by its key."""
         match key:
@@ -173,6 +206,26 @@ class Catalogue:
                 return self.dependencies(key.consumer)
             case FaceId():
                 return self.face_in_use(key.name)
+            case PolicyId():
+                return self._policies.get(key.tenant, {}).get(key)
+            case AccountName():
+                return self.accounts.get(key.account)
+            case RoleName():
+                return self.roles.get(key.role)
+            case SigningKeyName():
+                return self.signing_key
+
+    def record_keys(self) -> list[RecordKey]:
+        """Of all records, in an order in which they can be written: what others need comes first."""
+        services = [key for services in self._services.values() for key in services]
+        schemas = [record.key for by_id in self._schemas.values() for record in by_id.values()]
+        dependencies = [ConsumerId(consumer) for consumer in self._dependencies]
+        faces = [FaceId(name) for name in self._faces]
+        policies = [key for policies in self._policies.values() for key in policies]
+        roles = [record.key for record in self.roles.values()]
+        accounts = [record.key for record in self.accounts.values()]
+        signing = [self.signing_key.key] if self.signing_key is not None else []
+        return [*signing, *roles, *accounts, *policies, *services, *schemas, *dependencies, *faces, *self.leases]
 
     # The registry's side
 
@@ -200,6 +253,7 @@ class Catalogue:
         match record:
             case Instance(key=key):
                 self._counts[key.origin] += 1
+                self._tenant_counts[key.origin, key.space.tenant] += 1
                 self._place(record)
                 if key.origin is Origin.EUREKA:
                     self._portable[key.space, record.portable_id] = key
@@ -223,6 +277,17 @@ class Catalogue:
                 self._application_faces.setdefault(application, {})[key.name] = record
                 shown = key.name.version(record.version)
                 self._implied[_implied_id(shown)] = shown
+            case GovernancePolicy(key=key):
+                self._policies.setdefault(key.tenant, {})[key] = record
+            case Account(key=key):
+                self.accounts[key.account] = record
+                self.access_changes += 1
+            case Role(key=key):
+                self.roles[key.role] = record
+                self.access_changes += 1
+            case SigningKey():
+                self.signing_key = record
+                self.access_changes += 1
 
     def _name(self, space: Space, application: str, natural_name: str) -> None:
         if self._natural.get((space, natural_name)) != application:
@@ -248,6 +313,9 @@ class Catalogue:
         match record:
             case Instance(key=key):
                 self._counts[key.origin] -= 1
+                self._tenant_counts[key.origin, key.space.tenant] -= 1
+                if not self._tenant_counts[key.origin, key.space.tenant]:
+                    del self._tenant_counts[key.origin, key.space.tenant]
                 _discard(self._applications[record.service.space], record.application, key)
                 if key.origin is Origin.SERVICECENTER:
                     _discard(self._service_instances, ServiceId(key.space.tenant, key.group), key)
@@ -274,6 +342,17 @@ class Catalogue:
                 del self._faces[key.name]
                 _discard(self._application_faces, (record.application_space, record.application), key.name)
                 self._implied.pop(_implied_id(key.name.version(record.version)), None)
+            case GovernancePolicy(key=key):
+                _discard(self._policies, key.tenant, key)
+            case Account(key=key):
+                del self.accounts[key.account]
+                self.access_changes += 1
+            case Role(key=key):
+                del self.roles[key.role]
+                self.access_changes += 1
+            case SigningKey():
+                self.signing_key = None
+                self.access_changes += 1
 
     def _note(self, record: Record, revision: Revision) -> None:
         """Note when the answers that the record is part of last changed.
@@ -313,6 +392,7 @@ def _alias_of(service: Microservice) -> ServiceName:
     return service.name.unversioned._replace(name=service.alias)
 
 
+@lru_cache(maxsize=1_000)  # instances of one application come one after the other, and a digest is 2 µs
 def _implied_id(key: ServiceKey) -> ServiceId:
     return ServiceId(key.tenant, key.derived_id)
 

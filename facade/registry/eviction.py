@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from typing import NamedTuple
 
 from facade.registry import rules
@@ -29,19 +30,38 @@ class Protection(NamedTuple):
 class Eviction:
     """Watches every lease and says which ones end. One guard for each protocol judges those that have lapsed."""
 
-    def __init__(self, policy: Policy, clock: LeaseClock, *, keeps_lease: Callable[[InstanceKey], bool]) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        clock: LeaseClock,
+        *,
+        keeps_lease: Callable[[InstanceKey], bool],
+        renewals_elsewhere: Callable[[Origin], int] = lambda _: 0,
+    ) -> None:
+        """`keeps_lease` tells which leases the store keeps, `renewals_elsewhere` what other nodes of it have heard in
+        the last minute."""
         self._policy = policy
         self._clock = clock
         self._keeps_lease = keeps_lease
         now_s = clock.now_s()
         self._wheel = Wheel(now_s)
-        self._guards = {origin: _Guard(policy, now_s) for origin in Origin}
+        self._guards = {origin: _Guard(policy, now_s, partial(renewals_elsewhere, origin)) for origin in Origin}
 
     def watch(self, lease: Lease) -> None:
         """A lease has begun."""
         if not self._keeps_lease(lease.instance.key):
             self._wheel.add(lease)
         self._guards[lease.instance.key.origin].count(lease.instance, 1)
+
+    def begin_anew(self) -> None:
+        """Which leases the store keeps has changed: each of them is to be watched again."""
+        self._wheel = Wheel(self._clock.now_s())
+        for guard in self._guards.values():
+            guard.lapsed = {}
+
+    def watch_again(self, lease: Lease) -> None:
+        if not self._keeps_lease(lease.instance.key):
+            self._wheel.add(lease)
 
     def forget(self, lease: Lease) -> None:
         """A lease has ended."""
@@ -70,6 +90,16 @@ class Eviction:
             ending += guard.ending(now_s)
         return ending
 
+    def sweep_of_store(self, lapsed: Collection[Lease]) -> list[Lease]:
+        """The same of leases that the store keeps: `lapsed` are all whose time has come by its own clock."""
+        self._clock.note_sweep(self._policy.eviction_interval_s)
+        now_s = self._clock.now_s()
+        ending: list[Lease] = []
+        for origin, guard in self._guards.items():
+            guard.lapsed = {lease: None for lease in lapsed if lease.instance.key.origin is origin}
+            ending += guard.ending(now_s)
+        return ending
+
     def protection(self, origin: Origin) -> Protection:
         return self._guards[origin].protection(self._clock.now_s())
 
@@ -77,8 +107,9 @@ class Eviction:
 class _Guard:
     """Judges the lapsed leases of one protocol."""
 
-    def __init__(self, policy: Policy, now_s: float) -> None:
+    def __init__(self, policy: Policy, now_s: float, renewals_elsewhere: Callable[[], int]) -> None:
         self._policy = policy
+        self._renewals_elsewhere = renewals_elsewhere
         self._leases = 0
         self._expected_a_minute = 0.0
         self._on_since_s: float | None = None
@@ -121,7 +152,8 @@ class _Guard:
         )
 
     def _figures(self, now_s: float) -> Renewals:
-        return Renewals(self._leases, self._expected_a_minute, self.renewals.last_minute(now_s))
+        last_minute = self.renewals.last_minute(now_s) + self._renewals_elsewhere()
+        return Renewals(self._leases, self._expected_a_minute, last_minute)
 
     def _is_on(self, now_s: float) -> bool:
         """Protection ends by itself: who has not come back by then is gone, and the survivors are the new normal."""

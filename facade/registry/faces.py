@@ -10,8 +10,7 @@ The rules N1-N12 are numbered as in docs/mapping.md.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from facade.registry import rules
@@ -23,7 +22,6 @@ from facade.registry.model import (
     InstanceKey,
     Microservice,
     Origin,
-    Revision,
     ServiceId,
     ServiceKey,
     ServiceName,
@@ -31,16 +29,11 @@ from facade.registry.model import (
     Tenant,
 )
 from facade.registry.rules import Policy
+from facade.registry.views import Meaning, Shown, View, Views
 
 FACES_PER_APPLICATION = 1_000
 """Faces kept for one application. A consumer chooses the app it asks from, so this bounds what a stranger can make us
 keep.
-"""
-
-KEPT_VIEWS = 10_000
-KEPT_SHOWN = 200_000
-"""Instances in all kept views together, about 90 bytes each. The app that is asked for is anybody's choice, so both
-bound what a stranger can make us keep.
 """
 
 TOLD_IDS = 10_000
@@ -56,67 +49,13 @@ class Face(NamedTuple):
     """None: nobody registered it, an application with a flat name implies it."""
 
 
-class Shown(NamedTuple):
-    """An instance as one consumer sees it: under the identity that was asked for (N3)."""
-
-    instance: Instance
-    face: ServiceKey
-    service_id: str
-
-
-class View(NamedTuple):
-    """What is found under a name or an id, and the revision at which that last changed."""
-
-    shown: tuple[Shown, ...]
-    revision: Revision
-    service_ids: frozenset[str]
-    """The identities under which it is shown."""
-
-    @classmethod
-    def of(cls, shown: Iterable[Shown], revision: Revision) -> View:
-        shown = tuple(shown)
-        return cls(shown, revision, frozenset([one.service_id for one in shown]))
-
-
-class _Meaning(NamedTuple):
-    """Whose instances are found under a name: those of services, and of an application that has a flat name."""
+class Fallback(NamedTuple):
+    """A name that means an application of its own environment while there is one, and else that of the unnamed one."""
 
     name: ServiceName
-    services: Collection[Microservice]
-    application: ApplicationKey | None
-
-
-class _Kept(NamedTuple):
-    """What was found under a name or an id, for as long as it is so: a poll must not cost what those instances cost."""
-
-    meanings: int
-    """The catalogue's count when this was the meaning."""
-    meaning: _Meaning
-    since: Revision
-    """From when on it was: what was meant before had revisions of its own, which must not come again."""
-    view: View
-
-
-class _Views:
-    """The oldest go first; a name that is found anew is the newest again."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[ServiceName | ServiceId, _Kept] = OrderedDict()
-        self._shown = 0
-
-    def get(self, asked: ServiceName | ServiceId) -> _Kept | None:
-        return self._kept.get(asked)
-
-    def keep(self, asked: ServiceName | ServiceId, kept: _Kept) -> None:
-        self._drop(asked)
-        self._kept[asked] = kept
-        self._shown += len(kept.view.shown)
-        while self._shown > KEPT_SHOWN or len(self._kept) > KEPT_VIEWS:
-            self._drop(next(iter(self._kept)))
-
-    def _drop(self, asked: ServiceName | ServiceId) -> None:
-        kept = self._kept.pop(asked, None)
-        self._shown -= len(kept.view.shown) if kept is not None else 0
+    own: Shown
+    others: tuple[Shown, ...]
+    """What is found when the first is not there."""
 
 
 class Faces:
@@ -124,28 +63,27 @@ class Faces:
         self._catalogue = catalogue
         self._policy = policy
         self._told: dict[ServiceId, ServiceKey] = {}
-        self._views = _Views()
+        self._views = Views(catalogue)
 
     def find(self, name: ServiceName) -> View | None:
         """All that a consumer finds under a name, in every version; None when the name means nothing (N2)."""
-        kept, meanings = self._views.get(name), self._catalogue.meanings
-        meaning = kept.meaning if kept is not None and kept.meanings == meanings else self._meaning(name)
+        meaning = self._views.meaning(name) or self._meaning(name)
         if meaning is None:
             return None
         is_lasting = bool(meaning.services) or self._catalogue.face_in_use(meaning.name) is not None
-        return self._view(name, meaning, is_lasting=is_lasting)
+        return self._views.view(name, meaning, self._shown, is_lasting=is_lasting)
 
-    def _meaning(self, name: ServiceName) -> _Meaning | None:
+    def _meaning(self, name: ServiceName) -> Meaning | None:
         services = self._catalogue.versions(name)
         if services:
-            return _Meaning(name, tuple(services), self._merged_application(name))
+            return Meaning(name, tuple(services), self._merged_application(name))
         aliased = self._catalogue.aliased(name)
         if aliased:
-            return _Meaning(next(iter(aliased)).name.unversioned, tuple(aliased), None)
+            return Meaning(next(iter(aliased)).name.unversioned, tuple(aliased), None)
         face_name, application = self._application(name)
         if application is None and self._catalogue.face_in_use(face_name) is None:
             return None
-        return _Meaning(face_name, (), application)
+        return Meaning(face_name, (), application)
 
     def instances(self, service_id: ServiceId) -> View | None:
         """What is found under one id: one version of a service, or a face. None when the id means nothing."""
@@ -153,9 +91,9 @@ class Faces:
         if face is None:
             return None
         services = (face.service,) if face.service is not None else ()
-        meaning = _Meaning(face.key.unversioned, services, self._behind(face))
+        meaning = Meaning(face.key.unversioned, services, self._behind(face))
         is_lasting = bool(services) or self._catalogue.implied(service_id) is not None
-        return self._view(service_id, meaning, is_lasting=is_lasting)
+        return self._views.view(service_id, meaning, self._shown, is_lasting=is_lasting)
 
     def instance(self, service_id: ServiceId, portable_id: str) -> Shown | None:
         """One instance of a service or face, by the ids that its consumers see."""
@@ -202,14 +140,15 @@ class Faces:
             return None
         return self._implied_face(key)
 
-    def services(self, tenant: Tenant) -> list[Face]:
-        """Every service and every native face, each once (N12)."""
-        listed = [Face(one.name, one.key.service_id, one) for one in self._catalogue.services(tenant)]
-        taken = {face.service_id for face in listed}
+    def services(self, tenant: Tenant) -> Iterator[Face]:
+        """Every service and every native face, each once (N12). Whoever takes its time sees what has changed meanwhile
+        or does not."""
+        for one in tuple(self._catalogue.services(tenant)):
+            yield Face(one.name, one.key.service_id, one)
         for space in self._catalogue.spaces():
-            if space.tenant == tenant:
-                listed += [face for face in self._native_faces(space) if face.service_id not in taken]
-        return listed
+            for face in self._native_faces(space) if space.tenant == tenant else ():
+                if self._catalogue.service(ServiceId(tenant, face.service_id)) is None:
+                    yield face
 
     def to_use(self, name: ServiceName) -> FaceInUse | None:
         """The record to keep when a consumer begins to rely on a name; None when there is nothing to note."""
@@ -249,40 +188,37 @@ class Faces:
         found = []
         for name in names:
             newest = self._newest(name)
-            if newest is None:
-                found.append((name, self._shown_as(instance, name.version(instance.service.version))))
-            elif self._is_merged(name):
-                found.append((name, Shown(instance, newest.name, newest.key.service_id)))
+            if newest is None or self._is_merged(name):
+                found.append((name, self._shown_beside(instance, name, newest)))
         return found
 
-    def _view(self, asked: ServiceName | ServiceId, meaning: _Meaning, *, is_lasting: bool) -> View:
-        """What is found, kept for as long as this meaning lasts.
+    def fallbacks(self, instance: Instance) -> list[Fallback]:
+        """Names that change their meaning when this instance comes or goes, for it is all of its application (N5)."""
+        space, natural_name = instance.key.space, instance.service.name
+        unnamed = space._replace(environment="")
+        application = self._catalogue.application_named(unnamed, natural_name)
+        if instance.key.origin is not Origin.EUREKA or not space.environment:
+            return []
+        if application is None or not self._is_shared(application):
+            return []
+        if any(one.key != instance.key for one in self._catalogue.in_application(space, instance.application)):
+            return []
+        found = []
+        for name in self._catalogue.wanted(space.tenant, natural_name):
+            newest = self._newest(name)
+            if name.space == space and (newest is None or self._is_merged(name)):
+                own = self._shown_beside(instance, name, newest)
+                others = (self._shown_beside(one, name, newest) for one in self._flat_named((unnamed, application)))
+                found.append(Fallback(name, own, tuple(others)))
+        return found
 
-        The ids of a name that nobody relies on are remembered for a while only, and have to be told anew each time.
-        """
-        kept, catalogue = self._views.get(asked), self._catalogue
-        if kept is not None and kept.meaning == meaning:
-            since = kept.since
-            if kept.meanings == catalogue.meanings and kept.view.revision == self._revision(meaning, since):
-                return kept.view
-        else:
-            since = catalogue.revision
-        view = View.of(self._shown(meaning), self._revision(meaning, since))
-        if is_lasting and catalogue.is_settled:
-            self._views.keep(asked, _Kept(catalogue.meanings, meaning, since, view))
-        return view
+    def _shown_beside(self, instance: Instance, name: ServiceName, newest: Microservice | None) -> Shown:
+        """A flat-named instance under a name, which may be that of a service that it has joined."""
+        if newest is not None:
+            return Shown(instance, newest.name, newest.key.service_id)
+        return self._shown_as(instance, name.version(instance.service.version))
 
-    def _revision(self, meaning: _Meaning, since: Revision) -> Revision:
-        """When what is found last changed."""
-        catalogue = self._catalogue
-        revision = max(since, catalogue.service_revision(meaning.name))
-        for service in meaning.services:
-            revision = max(revision, catalogue.service_revision(service.name.unversioned))
-        if meaning.application is not None:
-            revision = max(revision, catalogue.application_revision(*meaning.application))
-        return revision
-
-    def _shown(self, meaning: _Meaning) -> list[Shown]:
+    def _shown(self, meaning: Meaning) -> list[Shown]:
         """Native instances of the services, then those of the application, under the newest of these versions (N8)."""
         name, services, application = meaning
         shown = [

@@ -104,11 +104,11 @@ class RenewalRate:
         self._second = int(now_s)
         self._sum = 0
 
-    def note(self, now_s: float) -> None:
+    def note(self, now_s: float, count: int = 1) -> None:
         if now_s >= self._second + 1:
             self._turn_to(int(now_s))
-        self._buckets[self._second % 60] += 1
-        self._sum += 1
+        self._buckets[self._second % 60] += count
+        self._sum += count
 
     def last_minute(self, now_s: float) -> int:
         self._turn_to(int(now_s))

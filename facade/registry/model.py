@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -241,8 +241,105 @@ class FaceInUse(msgspec.Struct, frozen=True, kw_only=True, tag="face"):
     """The version under which its instances are shown."""
 
 
-Record = Instance | Microservice | Schema | Dependencies | FaceInUse
-RecordKey = InstanceKey | ServiceId | SchemaId | ConsumerId | FaceId
+class PolicyId(NamedTuple):
+    """The key of a governance policy."""
+
+    tenant: Tenant
+    kind: str
+    policy_id: str
+
+
+class GovernancePolicy(msgspec.Struct, frozen=True, kw_only=True, tag="policy"):
+    """How clients are to treat some requests: we keep it for them, and act on none of it."""
+
+    key: PolicyId
+    name: str
+    selector: dict[str, str] = {}
+    """Labels of those whom it is for: app, environment."""
+    spec: bytes
+    """JSON; what it holds depends on the kind."""
+    status: str
+    created_ms: int
+    updated_ms: int
+
+    @property
+    def kind(self) -> str:
+        return self.key.kind
+
+
+class AccountName(NamedTuple):
+    """The key of an account. `kind` keeps it apart from a role of that name: keys are compared, and kept, as tuples."""
+
+    account: str
+    kind: Literal["account"] = "account"
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True, tag="account"):
+    """Who may use this server, in either protocol, and by which roles."""
+
+    key: AccountName
+    id: str
+    password_hash: str
+    """Of argon2, with its own salt and cost."""
+    roles: tuple[str, ...]
+    is_active: bool = True
+    created_s: int = 0
+    updated_s: int = 0
+
+
+class Resource(msgspec.Struct, frozen=True):
+    """A kind of thing, bound to those that carry these labels when there are any."""
+
+    type: str = ""
+    labels: dict[str, str] = {}
+
+
+class Permission(msgspec.Struct, frozen=True):
+    resources: tuple[Resource, ...] = ()
+    verbs: tuple[str, ...] = ()
+
+
+class RoleName(NamedTuple):
+    """The key of a role."""
+
+    role: str
+    kind: Literal["role"] = "role"
+
+
+class Role(msgspec.Struct, frozen=True, kw_only=True, tag="role"):
+    """What those who have it may do."""
+
+    key: RoleName
+    id: str
+    perms: tuple[Permission, ...] = ()
+    created_s: int = 0
+    updated_s: int = 0
+
+
+class SigningKeyName(NamedTuple):
+    """The key of the one record of its kind; `kind` as with accounts."""
+
+    signs: Literal["tokens"] = "tokens"
+    kind: Literal["signing-key"] = "signing-key"
+
+
+class SigningKey(msgspec.Struct, frozen=True, kw_only=True, tag="signing-key"):
+    """What signs the tokens of every node of this store. A secret: it is shown, told and copied nowhere else."""
+
+    key: SigningKeyName = SigningKeyName()
+    pem: str
+    """An RSA private key (PKCS#1)."""
+    made_s: int = 0
+
+    def __repr__(self) -> str:
+        """For logs and tracebacks."""
+        return f"SigningKey(pem=***, made_s={self.made_s})"
+
+
+Record = Instance | Microservice | Schema | Dependencies | FaceInUse | GovernancePolicy | Account | Role | SigningKey
+RecordKey = (
+    InstanceKey | ServiceId | SchemaId | ConsumerId | FaceId | PolicyId | AccountName | RoleName | SigningKeyName
+)
 
 
 class Cause(StrEnum):

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
+import secrets
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 
 from msgspec.structs import replace
 
 from facade.clock import Clock
-from facade.errors import FacadeError, InstanceNotFound, StoreUnavailable
+from facade.errors import FacadeError, InstanceNotFound, Overtaken, StoreUnavailable
 from facade.registry import rules
 from facade.registry.catalogue import Catalogue
 from facade.registry.changes import ChangeFeed
@@ -34,11 +37,14 @@ from facade.registry.model import (
     Tenant,
 )
 from facade.registry.rules import Policy
-from facade.registry.store import Commit, Put, Remove, Store, StoreHealth, Write
-from facade.registry.turns import Turns
+from facade.registry.store import Commit, NodeHealth, Put, Remove, Store, StoreHealth, Write, key_of
+from facade.registry.telling import Telling
+from facade.registry.turns import Turns, in_turns
 
-RENEWALS_TOLD_EVERY_S = 0.1
-RENEWALS_A_BATCH = 500
+LEASES_A_TURN = 1000
+DECIDED_AT_MOST = 50
+"""Each time is one in which another node has written the same record."""
+OVERTAKEN_PAUSE_S = 0.001
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +56,8 @@ class Registry:
     def __init__(self, store: Store, clock: Clock, policy: Policy | None = None) -> None:
         self.clock = clock
         self.policy = policy or Policy()
+        self.node = secrets.token_hex(8)
+        """By which a server tells itself from others of ours, whatever address it is asked at."""
         self.epoch = ""
         self.revision: Revision = 0
         self.opened_s = clock.monotonic_s()
@@ -58,10 +66,15 @@ class Registry:
         self.faces = Faces(self.catalogue, self.policy)
         self._store = store
         self._lease_clock = LeaseClock(clock)
-        self._eviction = Eviction(self.policy, self._lease_clock, keeps_lease=store.keeps_lease)
+        self._eviction = Eviction(
+            self.policy,
+            self._lease_clock,
+            keeps_lease=store.keeps_lease,
+            renewals_elsewhere=self._renewals_elsewhere,
+        )
         self._turns = Turns()
-        self._untold: dict[Lease, None] = {}
-        """Renewed, and the store has not heard of it; two renewals of one lease count once."""
+        self._telling = Telling(store, clock, self._lease_clock)
+        self._untold = self._telling.untold
         self._lost: dict[_LostName, Lease] = {}
         """Gone from the registry behind us though their owners renewed them here: who renews again is still alive."""
         self._reviving: set[asyncio.Task[None]] = set()
@@ -74,18 +87,22 @@ class Registry:
         self.feed = ChangeFeed(start=snapshot.revision)
         for record in snapshot.records:
             if isinstance(record, Instance):
-                self._begin_lease(record)
+                self._begin_lease(record, record.registered_ms)
             self.catalogue.show(record, None, snapshot.revision)
 
     async def run(self) -> None:
         """End lapsed leases and tell the store of renewals, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._sweep_forever())
-            tasks.create_task(self._tell_forever())
+            tasks.create_task(self._telling.tell_forever())
 
     async def close(self) -> None:
         await self.tell_renewals()
         await self._store.close()
+
+    async def tell_renewals(self) -> None:
+        """At once, and not with the next batch."""
+        await self._telling.tell()
 
     # Writes. Each raises StoreUnavailable when the store does not take it; then nothing has changed.
 
@@ -95,15 +112,23 @@ class Registry:
         A registration that is older than what is held changes nothing but the lease; so does an equal one, and neither
         makes a revision. Server timestamps and the shown status are decided here.
         """
-        async with self._turns.of(candidate.key):
+        is_known = False
+
+        def decide() -> Sequence[Write]:
+            nonlocal is_known
             held = self.catalogue.instance(candidate.key)
+            is_known = held is not None
             now_ms = self.clock.now_ms()
             wanted = rules.registered(held, candidate, is_replicated=is_replicated)
             registered_ms = held.registered_ms if held is not None else now_ms
             wanted = replace(wanted, registered_ms=registered_ms, updated_ms=now_ms)
-            if held is None or not rules.is_same_but_for_time(held, wanted):
-                await self._store.write([Put(wanted, Cause.REGISTERED, is_replicated)])
-            if held is not None:
+            if held is not None and rules.is_same_but_for_time(held, wanted):
+                return ()
+            return [Put(wanted, Cause.REGISTERED, is_replicated)]
+
+        async with self._turns.of(candidate.key):
+            await self._write(decide)
+            if is_known:
                 self._begin_anew(candidate.key)
             return self._held(candidate.key)
 
@@ -148,7 +173,13 @@ class Registry:
         """End an instance at its owner's or an operator's wish; returns its last record. Raises InstanceNotFound."""
         async with self._turns.of(key):
             last = self._held(key)
-            await self._store.write([Remove(key, Cause.CANCELLED, is_replicated)])
+
+            def decide() -> Sequence[Write]:
+                nonlocal last
+                last = self._held(key)
+                return [Remove(key, Cause.CANCELLED, is_replicated)]
+
+            await self._write(decide)
             return last
 
     async def amend(
@@ -163,21 +194,34 @@ class Registry:
 
         Raises: InstanceNotFound, and what `how` raises.
         """
-        async with self._turns.of(key):
+
+        def decide() -> Sequence[Write]:
             held = self._held(key)
             wanted = how(held)
             if wanted is held:
-                return held
-            amended = replace(wanted, updated_ms=self.clock.now_ms())
-            await self._store.write([Put(amended, cause, is_replicated)])
+                return ()
+            return [Put(replace(wanted, updated_ms=self.clock.now_ms()), cause, is_replicated)]
+
+        async with self._turns.of(key):
+            await self._write(decide)
             return self._held(key)
 
     async def transact(self, turn: Hashable, decide: Callable[[], Sequence[Write]]) -> None:
         """Write other records: `decide` runs when nobody else of this turn is between deciding and writing."""
         async with self._turns.of(turn):
+            await self._write(decide)
+
+    async def _write(self, decide: Callable[[], Sequence[Write]]) -> None:
+        """Write what is decided on what is held; decide anew when another node was quicker."""
+        for tries in range(1, DECIDED_AT_MOST + 1):
             writes = decide()
-            if writes:
+            if not writes:
+                return
+            with suppress(Overtaken):
                 await self._store.write(writes)
+                return
+            await asyncio.sleep(random.uniform(0, tries * OVERTAKEN_PAUSE_S))  # noqa: S311  so that no node always loses
+        raise StoreUnavailable("other nodes write the same record all the time")
 
     async def rely_on(self, name: ServiceName) -> None:
         """A consumer goes by this name from now on: what it finds there must not vanish behind a newcomer (N7)."""
@@ -193,10 +237,11 @@ class Registry:
 
     # For people
 
-    def remaining_s(self, key: InstanceKey) -> int:
-        """Whole seconds until a lease lapses; 0 when it has, or when there is none."""
+    def remaining_s(self, key: InstanceKey) -> int | None:
+        """Whole seconds until a lease lapses; 0 when it has, or when there is none; None when another node hears it."""
         lease = self.catalogue.leases.get(key)
-        return lease.remaining_ms(self._lease_clock.now_s()) // 1000 if lease is not None else 0
+        left_s = lease.remaining_ms(self._lease_clock.now_s()) // 1000 if lease is not None else 0
+        return left_s or (0 if self._store.cluster is None else None)
 
     def protection(self, origin: Origin) -> Protection:
         return self._eviction.protection(origin)
@@ -214,6 +259,40 @@ class Registry:
     def store_health(self) -> StoreHealth:
         return self._store.health()
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other servers write to our store, too."""
+        return self._store.cluster is not None
+
+    def nodes(self) -> Sequence[NodeHealth]:
+        """The servers that share our store, this one first; none when it is ours alone."""
+        return self._store.cluster.nodes() if self._store.cluster is not None else ()
+
+    def _renewals_elsewhere(self, origin: Origin) -> int:
+        return self._store.cluster.renewals_elsewhere(origin) if self._store.cluster is not None else 0
+
+    # When another store takes over
+
+    async def prolong_kept(self) -> None:
+        """Give each lease that the store keeps one fresh term: what is left of it, nobody but the store knows."""
+        async for lease in in_turns(self.catalogue.leases.values(), LEASES_A_TURN):
+            if self._store.keeps_lease(lease.instance.key):
+                lease.deadline_s = max(
+                    lease.deadline_s, self._lease_clock.now_s() + lease.instance.lease.first_ms / 1000
+                )
+
+    async def watch_again(self) -> None:
+        """The store is another one, which leaves other leases to us."""
+        self._eviction.begin_anew()
+        async for lease in in_turns(self.catalogue.leases.values(), LEASES_A_TURN):
+            if not lease.ended:
+                self._eviction.watch_again(lease)
+
+    def remaining_ms(self, key: InstanceKey) -> int:
+        """Of a lease that was renewed here; 0 for one that was not."""
+        lease = self.catalogue.lease(key)
+        return lease.remaining_ms(self._lease_clock.now_s()) if lease is not None and lease.renewed_ms else 0
+
     # The store's side
 
     def _follow(self, commit: Commit) -> None:
@@ -227,7 +306,7 @@ class Registry:
 
     def _follow_writes(self, commit: Commit) -> None:
         for write in commit.writes:
-            key = write.record.key if isinstance(write, Put) else write.key
+            key = key_of(write)
             before = self.catalogue.find(key)
             after = write.record if isinstance(write, Put) else None
             if after is not None:
@@ -251,12 +330,12 @@ class Registry:
         if isinstance(after, Instance):
             lease = self.catalogue.leases.get(after.key)
             if lease is None:
-                self._begin_lease(after)
+                self._begin_lease(after, after.registered_ms)
             else:
                 self._eviction.recount(lease.instance, after)
                 lease.instance = after
                 if after.status is Status.UP and not lease.service_up_ms:
-                    lease.service_up_ms = self.clock.now_ms()
+                    lease.service_up_ms = after.updated_ms
         self.catalogue.show(after, before, revision)
 
     def _hide(self, before: Record, revision: Revision, cause: Cause) -> None:
@@ -276,10 +355,11 @@ class Registry:
             raise InstanceNotFound(key.group, key.instance_id)
         return instance
 
-    def _begin_lease(self, instance: Instance) -> Lease:
-        lease = Lease(instance, self._lease_clock.now_s(), self.clock.now_ms())
+    def _begin_lease(self, instance: Instance, registered_ms: int) -> Lease:
+        """What readers are told of it is what the record says, for that is the same on every node."""
+        lease = Lease(instance, self._lease_clock.now_s(), registered_ms)
         if instance.status is Status.UP:
-            lease.service_up_ms = self.clock.now_ms()
+            lease.service_up_ms = instance.updated_ms
         self.catalogue.leases[instance.key] = lease
         self._eviction.watch(lease)
         return lease
@@ -290,7 +370,7 @@ class Registry:
         if old is None:  # ended by a commit that followed at once
             return
         self._eviction.forget(old)
-        new = self._begin_lease(old.instance)
+        new = self._begin_lease(old.instance, self.clock.now_ms())
         new.service_up_ms = old.service_up_ms or new.service_up_ms
         self._untold.pop(old, None)
         self._untold[new] = None
@@ -305,39 +385,33 @@ class Registry:
         if self._lost:
             now_s = self._lease_clock.now_s()
             self._lost = {name: lease for name, lease in self._lost.items() if lease.deadline_s > now_s}
-        await asyncio.gather(*map(self._end_lapsed, self._eviction.sweep()))
+        if self._store.cluster is None:
+            ending = self._eviction.sweep()
+        else:
+            lapsed = [self.catalogue.lease(key) for key in await self._store.cluster.lapsed()]
+            ending = self._eviction.sweep_of_store([lease for lease in lapsed if lease is not None])
+        await asyncio.gather(*map(self._end_lapsed, ending))
 
     async def _end_lapsed(self, lease: Lease) -> None:
         key = lease.instance.key
         try:
             async with self._turns.of(key):
                 # It may have renewed, left or come back while earlier ones were being written.
-                if not lease.ended and lease.deadline_s <= self._lease_clock.now_s():
+                if not lease.ended and not self._is_prolonged(lease):
                     await self._store.write([Remove(key, Cause.LAPSED)])
-                    log.info("lease lapsed application=%s instance=%s", key.group, key.instance_id)
+                    if lease.ended:
+                        log.info("lease lapsed application=%s instance=%s", key.group, key.instance_id)
+        except Overtaken:
+            pass  # the next sweep judges what is there now
         except StoreUnavailable as error:
             log.warning("lapsed lease kept application=%s instance=%s reason=%s", key.group, key.instance_id, error)
 
-    async def _tell_forever(self) -> None:
-        while True:
-            await asyncio.sleep(RENEWALS_TOLD_EVERY_S)
-            await self.tell_renewals()
-
-    async def tell_renewals(self) -> None:
-        """Tell the store which leases were renewed. Of one that it does not hold, the next renewal is refused."""
-        untold, self._untold = list(self._untold), {}
-        for start in range(0, len(untold), RENEWALS_A_BATCH):
-            leases = untold[start : start + RENEWALS_A_BATCH]
-            batch = {lease.instance.key: lease for lease in leases if not lease.ended}
-            now_s = self._lease_clock.now_s()
-            try:
-                unknown = await self._store.renew({key: lease.remaining_ms(now_s) for key, lease in batch.items()})
-            except StoreUnavailable:
-                left = [lease for lease in untold[start:] if not lease.ended]
-                self._untold = dict.fromkeys(left) | self._untold
-                return
-            for key in unknown:
-                batch[key].disowned = True
+    def _is_prolonged(self, lease: Lease) -> bool:
+        """Whether it was renewed since it was found to have lapsed; of a lease that the store keeps, whether we heard
+        of that and the store has not yet."""
+        if self._store.cluster is not None:
+            return lease in self._untold
+        return lease.deadline_s > self._lease_clock.now_s()
 
 
 def _lost_name(key: InstanceKey) -> _LostName:

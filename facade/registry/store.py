@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from facade.registry.model import Cause, InstanceKey, Record, RecordKey, Revision
+from facade.registry.model import Cause, InstanceKey, Origin, Record, RecordKey, Revision
 
 
 class Put(NamedTuple):
@@ -32,8 +32,12 @@ class Remove(NamedTuple):
 Write = Put | Remove
 
 
+def key_of(write: Write) -> RecordKey:
+    return write.record.key if isinstance(write, Put) else write.key
+
+
 class Commit(NamedTuple):
-    """Writes that became true together."""
+    """Writes that became true together; none when only the number has moved, so that all nodes are at the same."""
 
     revision: Revision
     at_ms: int
@@ -62,6 +66,10 @@ class StoreHealth(NamedTuple):
     """Instances that a registry behind us does not take: only we list them."""
     doubted: int = 0
     """Records that are gone behind us and shown all the same, because too many went at once."""
+    restored: int = 0
+    """Records that a shared store had lost and that this server has put back, since it began."""
+    trouble: str = ""
+    """Why it cannot be reached, for whoever wanted no more than that; empty while it can."""
 
 
 class PeerHealth(NamedTuple):
@@ -76,12 +84,53 @@ class PeerHealth(NamedTuple):
     text: str
 
 
+class NodeHealth(NamedTuple):
+    """One server of those that share a store, as the others see it."""
+
+    id: str
+    """Drawn at its start: a restarted server is another node."""
+    name: str
+    """host:port of its first address."""
+    is_self: bool
+    leads: bool
+    """Whether it is its turn to end lapsed leases."""
+    is_missing: bool
+    """Gone without a word: what its clients renew may not reach us, so leases that it heard last are kept."""
+    age_s: float
+    """Since its last sign."""
+    lag_ms: int
+    """Between a change and its being shown there, as last measured."""
+    revision: Revision
+    renewals_last_minute: int
+
+
+class Cluster(Protocol):
+    """What a store that several nodes share does beyond the Store contract: it keeps the leases of all of them."""
+
+    def nodes(self) -> Sequence[NodeHealth]:
+        """All that are known, this one first."""
+
+    def renewals_elsewhere(self, origin: Origin) -> int:
+        """Renewals in the last minute that other nodes have heard."""
+
+    def note_told(self, until_s: float) -> None:
+        """All renewals that this node has heard until then, on its monotonic clock, have been told by `renew`."""
+
+    async def lapsed(self) -> Collection[InstanceKey]:
+        """Leases past their deadline by the store's own clock, when it is this node's turn to end them; else nothing.
+        Ends none: `Remove` with `Cause.LAPSED` does, unless somebody has renewed in between."""
+
+
 class Store(Protocol):
     """Keeps records. Any method but `health` may raise StoreUnavailable; nothing of a failed write is ever visible.
 
     A write returns the revision it made. Revisions grow by one per commit or more and are never reused; renewals make
     none, for no reader can see one. All calls and the follower run on one event loop.
     """
+
+    @property
+    def cluster(self) -> Cluster | None:
+        """None: nobody but this node writes here."""
 
     @property
     def data_age_s(self) -> float:
@@ -99,7 +148,8 @@ class Store(Protocol):
         Raises StartRefused when what is there cannot be used."""
 
     async def write(self, writes: Sequence[Write]) -> Revision:
-        """Make all of these true, or none. The follower has heard of them before this returns."""
+        """Make all of these true, or none. The follower has heard of them before this returns.
+        Raises Overtaken when another node has written one of these records and the caller decided without knowing."""
 
     async def renew(self, remaining_ms: Mapping[InstanceKey, int]) -> Collection[InstanceKey]:
         """Prolong many leases at once, by what remains of each term from now; return the keys that it does not hold."""

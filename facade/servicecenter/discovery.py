@@ -16,20 +16,23 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from facade.access.rules import Labels
 from facade.errors import FacadeError, MalformedDocument, ServiceNotFound, StoreUnavailable
-from facade.registry.faces import Shown, View
-from facade.registry.model import ConsumerId, Dependencies, Microservice, ServiceId, ServiceName, Tenant
+from facade.registry.model import ConsumerId, Dependencies, Microservice, ServiceId, ServiceName
 from facade.registry.registry import Registry
 from facade.registry.store import Put, Write
+from facade.registry.views import Shown, View
 from facade.servicecenter import validation, wire
 from facade.servicecenter.directory import Consumer, Directory
-from facade.servicecenter.documents import Documents, Listing
+from facade.servicecenter.documents import Document, Documents, Listing
 from facade.servicecenter.exchange import JSON_TYPE, LARGE_BODY, OK, Answer, Ask, found
 from facade.servicecenter.mapping import from_service
+from facade.servicecenter.pace import Pace
 from facade.servicecenter.records import (
     AddDependenciesRequest,
     BatchFindInstancesRequest,
     ConsumerDependency,
+    Error,
     FindFailedResult,
     MicroServiceKey,
 )
@@ -46,6 +49,8 @@ log = logging.getLogger(__name__)
 class _Wish(NamedTuple):
     consumer: Consumer
     name: ServiceName
+    dependent: Microservice | None
+    """Whose dependency it becomes: the consumer's, if the asker's account reaches that service."""
 
 
 class _Seen(NamedTuple):
@@ -68,7 +73,7 @@ class Discovery:
     async def find(self, ask: Ask) -> Answer:
         """All instances of all versions. The version asked for is ignored, as the original does since 2.1."""
         wish = self._wish(ask, self._asked(ask))
-        await self._note([wish])
+        await self._note([wish], ask.tags)
         return self._find(ask, wish)
 
     def finds(self, ask: Ask) -> Callable[[], Answer | None]:
@@ -77,7 +82,7 @@ class Discovery:
 
         def find() -> Answer | None:
             wish = self._wish(ask, asked)
-            return self._find(ask, wish) if self._is_recorded(wish) else None
+            return self._find(ask, wish) if self._is_recorded(wish, ask.tags) else None
 
         return find
 
@@ -89,7 +94,7 @@ class Discovery:
             service_name=query.get("serviceName", ""),
         )
         validation.check("FindInstancesRequest.ConsumerServiceId", ask.consumer_id, validation.ID)
-        validation.check_find("FindInstancesRequest", asked)
+        validation.check_find(asked, ask.tags_asked)
         return asked
 
     def _find(self, ask: Ask, wish: _Wish) -> Answer:
@@ -97,10 +102,14 @@ class Discovery:
 
     def _wish(self, ask: Ask, asked: MicroServiceKey) -> _Wish:
         consumer = self._directory.consumer(ask.tenant, ask.consumer_id, asked.environment)
-        return _Wish(consumer, ServiceName(*ask.tenant, consumer.environment, asked.app_id, asked.service_name))
+        name = ServiceName(*ask.tenant, consumer.environment, asked.app_id, asked.service_name)
+        self._directory.require_named(ask.grant, name)  # in the consumer's own environment, whatever it asked for
+        service = consumer.service
+        is_own = service is not None and ask.grant.fits(Labels.of(service.name))
+        return _Wish(consumer, name, service if is_own else None)
 
     def _found(self, ask: Ask, wish: _Wish) -> _Seen:
-        consumer, name = wish
+        consumer, name, _ = wish
         view = self._directory.find(name)
         if view is None:
             path = f"{name.environment}/{name.app}/{name.name}"
@@ -112,29 +121,35 @@ class Discovery:
         action = ask.query.get("type", "")
         if action != "query":
             raise MalformedDocument(f"Invalid action: {action}")
-        request = wire.decode(BatchFindInstancesRequest, await ask.body(LARGE_BODY))
-        validation.check("BatchFindInstancesRequest.ConsumerServiceId", ask.consumer_id, validation.ID)
-        validation.check_batch_find(request)
-        services, instances = _Batch(), _Batch()
+        request = wire.unmarshal(BatchFindInstancesRequest, await ask.body(LARGE_BODY))
+        validation.check_batch_find(ask.consumer_id, request)
+        services, instances, pace = _Batch(), _Batch(), Pace()
         wishes = {}
         for index, wanted in enumerate(request.services):
+            if pace.is_due:
+                await pace.rest()
             try:
                 assert wanted.service is not None, "validated"
                 wishes[index] = self._wish(ask, wanted.service)
             except FacadeError as error:
                 services.fail(index, error)
-        await self._note(wishes.values())
+        await self._note(wishes.values(), frozenset())
         for index, wish in wishes.items():
+            if pace.is_due:
+                await pace.rest()
             try:
                 services.add(index, request.services[index].rev, self._listing(ask, self._found(ask, wish)))
             except FacadeError as error:
                 services.fail(index, error)
         for index, other in enumerate(request.instances):
+            if pace.is_due:
+                await pace.rest()
             try:
                 assert other.instance is not None, "validated"
                 key = ServiceId(ask.tenant, other.instance.service_id)
-                document, token = self._one(ask, key, other.instance.instance_id)
-                instances.add_body(index, other.rev, token, b'{"instances":[' + document + b"]}")
+                self._directory.require(ask.grant, key)
+                one = self._one(ask, key, other.instance.instance_id)
+                instances.add_body(index, other.rev, one.token, b'{"instances":[' + one.body + b"]}")
             except FacadeError as error:
                 instances.fail(index, error)
         halves = {"services": services.result(), "instances": instances.result()}
@@ -147,10 +162,11 @@ class Discovery:
         (service_id,) = ask.ids
         validation.check("GetInstancesRequest.ConsumerServiceId", ask.consumer_id, validation.ID)
         validation.check("GetInstancesRequest.ProviderServiceId", service_id, validation.REQUIRED_ID)
+        validation.check_each("GetInstancesRequest.Tags", ask.tags_asked, validation.TAG)
         key = ServiceId(ask.tenant, service_id)
         consumer, provider = self._pair(ask, key)
         view = self._directory.instances(key)
-        if view is None or not consumer.sees(provider) or not ask.tags <= provider.tags.keys():
+        if view is None or not self._directory.sees(consumer, provider) or not ask.tags <= provider.tags.keys():
             raise ServiceNotFound(
                 f"{consumer} find {_provider(provider)} instances failed, provider instance does not exist"
             )
@@ -161,8 +177,9 @@ class Discovery:
         validation.check("GetOneInstanceRequest.ConsumerServiceId", ask.consumer_id, validation.ID)
         validation.check("GetOneInstanceRequest.ProviderServiceId", service_id, validation.REQUIRED_ID)
         validation.check("GetOneInstanceRequest.ProviderInstanceId", instance_id, validation.REQUIRED_INSTANCE_ID)
-        document, token = self._one(ask, ServiceId(ask.tenant, service_id), instance_id)
-        return _conditional(ask, token, Answer(200, JSON_TYPE, b'{"instance":' + document + b"}"))
+        validation.check_each("GetOneInstanceRequest.Tags", ask.tags_asked, validation.TAG)
+        one = self._one(ask, ServiceId(ask.tenant, service_id), instance_id)
+        return _conditional(ask, one.token, Answer(200, JSON_TYPE, b'{"instance":' + one.body + b"}"))
 
     async def own_instances(self, ask: Ask) -> Answer:
         """ServiceCenter's own; none when it knows no address of its own that clients could reach."""
@@ -170,20 +187,18 @@ class Discovery:
         listing = self._listing(ask, _Seen(own.service.key, own.view.revision, own.view.shown))
         return Answer(200, JSON_TYPE, listing.rendered.body)
 
-    def _one(self, ask: Ask, key: ServiceId, instance_id: str) -> tuple[bytes, str]:
-        """One instance as JSON, and the token of this state of it."""
+    def _one(self, ask: Ask, key: ServiceId, instance_id: str) -> Document:
         consumer, provider = self._pair(ask, key)
         shown = self._directory.instance(key, instance_id)
         if (
             shown is None
-            or not consumer.sees(provider)
+            or not self._directory.sees(consumer, provider)
             or not self._directory.visible(consumer, ask.tenant, [shown.service_id], ask.tags)
         ):
             asked = f"{_provider(provider)} instance[{instance_id}]"
             detail = f"{consumer} find {asked} failed, provider instance does not exist"
             raise Refused(Code.INSTANCE_NOT_EXISTS, detail)
-        document = self._documents.instance(shown, hides_out_of_service=ask.hides_out_of_service)
-        return document, self._documents.token(document, shown.instance.updated_ms)
+        return self._documents.instance(shown, hides_out_of_service=ask.hides_out_of_service)
 
     def _pair(self, ask: Ask, key: ServiceId) -> tuple[Consumer, Microservice]:
         consumer = self._directory.consumer(ask.tenant, ask.consumer_id)
@@ -214,12 +229,12 @@ class Discovery:
 
     # Dependencies
 
-    async def _note(self, wishes: Iterable[_Wish]) -> None:
+    async def _note(self, wishes: Iterable[_Wish], tags: frozenset[str]) -> None:
         """Record what one consumer wishes for, where it may see that, before it is told what there is.
 
         A store that takes no writes must not empty the answers: then the next poll tries again.
         """
-        wishes = [wish for wish in wishes if self._directory.is_noted(*wish)]
+        wishes = [wish for wish in wishes if self._directory.is_noted(wish.consumer, wish.name, tags)]
         try:
             await self._depend(wishes)
             for wish in wishes:
@@ -227,15 +242,15 @@ class Discovery:
         except StoreUnavailable as error:
             log.warning("dependencies not recorded names=%s reason=%s", [wish.name.name for wish in wishes], error)
 
-    def _is_recorded(self, wish: _Wish) -> bool:
+    def _is_recorded(self, wish: _Wish, tags: frozenset[str]) -> bool:
         """Whether nothing would have to be written for it."""
-        if not self._directory.is_noted(*wish):
+        if not self._directory.is_noted(wish.consumer, wish.name, tags):
             return True
         return not self._news([wish]) and self._registry.faces.to_use(wish.name) is None
 
     async def _depend(self, wishes: Sequence[_Wish]) -> None:
         news = self._news(wishes)
-        if news and (consumer := wishes[0].consumer.service) is not None:
+        if news and (consumer := wishes[0].dependent) is not None:
             await self._registry.transact(ConsumerId(consumer.key), partial(self._adding, consumer.key, news))
 
     def _news(self, wishes: Sequence[_Wish]) -> list[ServiceName]:
@@ -243,12 +258,12 @@ class Discovery:
 
         An alias and `eureka:NAME` are noted as the name that they stand for: under that one changes are told.
         """
-        if not wishes or (consumer := wishes[0].consumer.service) is None:
+        if not wishes or (consumer := wishes[0].dependent) is None:
             return []
         unmarked = self._registry.faces.unmarked
         providers = [
             services[0].name.unversioned if (services := self._directory.named(name)) else unmarked(name)
-            for _, name in wishes
+            for _, name, _ in wishes
         ]
         return [name for name in providers if consumer.key not in self._catalogue.consumers(name)]
 
@@ -275,23 +290,29 @@ class Discovery:
     async def _state_dependencies(self, ask: Ask, *, overwrites: bool) -> Answer:
         """What consoles state of a consumer. The versions they name are checked and mean nothing."""
         request = wire.decode(AddDependenciesRequest, await ask.body(LARGE_BODY))
-        validation.check_dependencies(request, least_providers=0 if overwrites else 1)
-        stated = [self._stated(ask.tenant, dependency) for dependency in request.dependencies]
+        validation.check_dependencies(request, overwrites=overwrites)
+        stated = [self._stated(ask, dependency) for dependency in request.dependencies]
         for consumer, providers in stated:
             decide = partial(self._setting if overwrites else self._adding, consumer, providers)
             await self._registry.transact(ConsumerId(consumer), decide)
         return _with_headers(OK, _DEPRECATED)
 
-    def _stated(self, tenant: Tenant, dependency: ConsumerDependency) -> tuple[ServiceId, tuple[ServiceName, ...]]:
-        asked = dependency.consumer
+    def _stated(self, ask: Ask, dependency: ConsumerDependency) -> tuple[ServiceId, tuple[ServiceName, ...]]:
+        tenant, asked = ask.tenant, dependency.consumer
         assert asked is not None, "validated"
+        named = [(one.environment, one.app_id or asked.app_id, one.service_name) for one in dependency.providers]
+        if len(set(named)) < len(named):
+            raise MalformedDocument(
+                "Invalid request body for provider info.Duplicate provider or (serviceName and appId is same)."
+            )
         name = ServiceName(*tenant, asked.environment, asked.app_id, asked.service_name)
+        self._directory.require_named(ask.grant, name)
         consumer_id = self._directory.existing_id(name.version(asked.version))
         if consumer_id is None:
             path = f"{asked.environment}/{asked.app_id}/{asked.service_name}/{asked.version}"
             raise ServiceNotFound(f"Consumer {path} does not exist.")
         providers = [
-            ServiceName(*tenant, asked.environment, provider.app_id or asked.app_id, provider.service_name)
+            ServiceName(*tenant, provider.environment, provider.app_id or asked.app_id, provider.service_name)
             for provider in dependency.providers
         ]
         return ServiceId(tenant, consumer_id), tuple(providers)
@@ -305,11 +326,7 @@ class Discovery:
 
     async def list_consumers(self, ask: Ask) -> Answer:
         provider = self._directory.expected(_related_to(ask), "Provider does not exist")
-        services = {
-            key: service
-            for key in self._catalogue.consumers(provider.name.unversioned)
-            if (service := self._directory.service(key)) is not None
-        }
+        services = {service.key: service for service in self._directory.consumers(provider)}
         return _related("consumers", services, provider, ask)
 
 
@@ -317,7 +334,7 @@ class _Batch:
     """The answer to one half of a batch find, entry by entry."""
 
     def __init__(self) -> None:
-        self._failed: dict[str, FindFailedResult] = {}
+        self._failed: dict[str, tuple[list[int], Error]] = {}
         self._not_modified: list[int] = []
         self._updated: list[msgspec.Raw] = []
 
@@ -336,11 +353,12 @@ class _Batch:
         """Entries that failed alike are told together, in the words of the first."""
         refusal = wire.to_refusal(error).error
         told = replace(refusal, detail=wire.told(error))
-        group = self._failed.setdefault(refusal.error_code, FindFailedResult(indexes=(), error=told))
-        self._failed[refusal.error_code] = replace(group, indexes=(*group.indexes, index))
+        indexes, _ = self._failed.setdefault(refusal.error_code, ([], told))
+        indexes.append(index)
 
     def result(self) -> dict[str, Any]:
-        members = {"failed": list(self._failed.values()), "notModified": self._not_modified, "updated": self._updated}
+        failed = [FindFailedResult(indexes=tuple(indexes), error=error) for indexes, error in self._failed.values()]
+        members = {"failed": failed, "notModified": self._not_modified, "updated": self._updated}
         return {name: value for name, value in members.items() if value}
 
 
@@ -364,6 +382,7 @@ def _related_to(ask: Ask) -> ServiceId:
 def _related(half: str, services: dict[ServiceId, Microservice], asker: Microservice, ask: Ask) -> Answer:
     if ask.query.get("noSelf") == "1":
         services = {key: service for key, service in services.items() if key != asker.key}
+    services = {key: service for key, service in services.items() if ask.grant.fits(Labels.of(service.name))}
     return found({half: [from_service(service) for service in services.values()]} if services else {})
 
 

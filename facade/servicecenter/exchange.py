@@ -16,6 +16,8 @@ from urllib.parse import parse_qsl
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
+from facade.access.control import Visitor
+from facade.access.rules import EVERYTHING, Grant
 from facade.errors import MalformedDocument
 from facade.registry.model import Tenant
 from facade.rendered import Reply
@@ -31,6 +33,9 @@ SMALL_BODY = 64 * 1024
 LARGE_BODY = 2 * 1024 * 1024
 """Source: server.request.maxBodyBytes of the original."""
 
+CORS_METHODS = ("GET", "POST", "PUT", "DELETE", "UPDATE")
+"""What pages from elsewhere may do, and see the answers to."""
+
 GZIP_FROM = 1400
 """Bytes; below this a packet is a packet. Source: the original's compress handler."""
 
@@ -41,10 +46,21 @@ BREAKS_ON_OUT_OF_SERVICE = "microservice-client/1.0.0"
 class Ask:
     """One request. `ids` are the parts of the path that its route leaves open, in order."""
 
-    def __init__(self, scope: Scope, receive: Receive, tenant: Tenant, ids: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        tenant: Tenant,
+        ids: tuple[str, ...],
+        visitor: Visitor | None = None,
+        grant: Grant = EVERYTHING,
+    ) -> None:
+        """`grant` is what `visitor` may do on this route; nobody is limited where access is not controlled."""
         self.scope = scope
         self.tenant = tenant
         self.ids = ids
+        self.visitor = visitor
+        self.grant = grant
         self._receive = receive
 
     @cached_property
@@ -52,6 +68,11 @@ class Ask:
         """Of a name given twice the first counts."""
         pairs = parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True)
         return dict(reversed(pairs))
+
+    def values(self, name: str) -> list[str]:
+        """All values of a name that may be given several times."""
+        pairs = parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        return [value for given, value in pairs if given == name]
 
     def flag(self, name: str) -> bool:
         return self.query.get(name, "").lower() in ("1", "true")
@@ -63,10 +84,15 @@ class Ask:
     def consumer_id(self) -> str:
         return self.header(b"x-consumerid")
 
+    @property
+    def tags_asked(self) -> list[str]:
+        """Tags that a provider must carry, as they stand in the query."""
+        listed = self.query.get("tags", "")
+        return listed.split(",") if listed else []
+
     @cached_property
     def tags(self) -> frozenset[str]:
-        """Tags that a provider must carry."""
-        return frozenset(filter(None, self.query.get("tags", "").split(",")))
+        return frozenset(self.tags_asked)
 
     @cached_property
     def revision(self) -> str:
@@ -87,8 +113,12 @@ class Ask:
         for told in (self.header(b"x-forwarded-for").partition(",")[0].strip(), self.header(b"x-real-ip")):
             with suppress(ValueError):
                 return str(ip_address(told))
-        client = self.scope.get("client")
-        return client[0] if client else ""
+        return self.peer
+
+    @property
+    def peer(self) -> str:
+        """The address of the connection: what a header says of it anybody may have written."""
+        return peer(self.scope)
 
     async def body(self, most: int) -> bytes:
         """The whole body. Raises MalformedDocument, in Go's words, as soon as there is too much of it."""
@@ -142,6 +172,11 @@ def header(scope: Scope, name: bytes) -> str:
     return ""
 
 
+def peer(scope: Scope) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
 def accepts_gzip(scope: Scope) -> bool:
     return "gzip" in header(scope, b"accept-encoding")
 
@@ -150,7 +185,7 @@ def reply(answer: Answer, scope: Scope, server: bytes) -> Reply:
     """The answer as this asker takes it: compressed or not, and open to other origins where it names its own."""
     body = answer.body
     headers = [(b"Server", server), (b"Vary", b"Accept-Encoding"), (b"Vary", b"Origin"), *answer.headers]
-    if header(scope, b"origin") and scope["method"] != "OPTIONS":
+    if header(scope, b"origin") and scope["method"] in CORS_METHODS:
         headers.append((b"Access-Control-Allow-Origin", b"*"))
     if answer.content_type:
         headers.append((b"Content-Type", answer.content_type))

@@ -7,6 +7,8 @@ Source: go-chassis/cari, discovery/types.go, service.go, instance.go, batch_find
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 
@@ -139,6 +141,15 @@ class AddDependenciesRequest(Document, frozen=True):
     dependencies: tuple[ConsumerDependency, ...] = ()
 
 
+class Policy(Document, frozen=True):
+    """A governance policy. What its spec holds depends on its kind."""
+
+    name: str = ""
+    status: str = ""
+    selector: dict[str, str] = {}
+    spec: dict[str, Any] = {}
+
+
 class RegisterInstanceRequest(Document, frozen=True):
     instance: MicroServiceInstance | None = None
 
@@ -183,6 +194,45 @@ class FindInstance(Document, frozen=True):
 class BatchFindInstancesRequest(Document, frozen=True):
     services: tuple[FindService, ...] = ()
     instances: tuple[FindInstance, ...] = ()
+
+
+# Accounts. Source: go-chassis/cari, rbac/*.go.
+
+
+class Account(Document, frozen=True):
+    """Timestamps are seconds, as text. A password comes in and never goes out."""
+
+    id: str = ""
+    name: str = ""
+    password: str = ""
+    roles: tuple[str, ...] = ()
+    token_expiration_time: str = ""
+    current_password: str = ""
+    status: str = ""
+    create_time: str = ""
+    update_time: str = ""
+
+
+class BatchCreateAccountsRequest(Document, frozen=True):
+    accounts: tuple[Account, ...] = ()
+
+
+class Resource(Document, frozen=True):
+    type: str = ""
+    labels: dict[str, str] = {}
+
+
+class Permission(Document, frozen=True):
+    resources: tuple[Resource, ...] = ()
+    verbs: tuple[str, ...] = ()
+
+
+class Role(Document, frozen=True):
+    id: str = ""
+    name: str = ""
+    perms: tuple[Permission, ...] = ()
+    create_time: str = ""
+    update_time: str = ""
 
 
 # What is answered, where it is not simply one of the above under a name

@@ -1,6 +1,6 @@
-"""The HTTP front under /v4/{project}/registry and its older form, /registry/v3.
+"""The HTTP front under /v4/{project} and, for the registry, its older form, /registry/v3.
 
-In:   any request below those paths, and /health and /version.
+In:   any request below those paths and /v1, and /health, /version and /openapi/servicecenter.yaml.
 Out:  what the handler of its route answers; 404, 405 and refusals in the original's words.
 Rules: routes are matched on the decoded path, segment by segment: no prefixes, no trailing slash. Handlers catch
       nothing; a FacadeError becomes its answer here.
@@ -10,26 +10,34 @@ To find where a call is answered, look it up in the table in `_routes`.
 
 from __future__ import annotations
 
-import platform
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any
 
+import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from facade.access.accounts import Accounts
+from facade.access.control import AccessControl, Visitor
+from facade.access.rules import FIND_MANY, GOVERNANCE, OPEN, OPS, RENEW, SCHEMA, SERVICE, Needs
 from facade.errors import FacadeError, StoreUnavailable
-from facade.registry.model import Revision, ServiceId, Tenant
+from facade.registry.model import Instance, ServiceId, Tenant
 from facade.registry.registry import Registry
-from facade.rendered import Question, Reply, no_body
+from facade.rendered import Question, no_body
 from facade.servicecenter import watch, wire
+from facade.servicecenter.accounts import AccountCalls
+from facade.servicecenter.admin import Admin, version_set
+from facade.servicecenter.admission import Admission
 from facade.servicecenter.directory import Directory, Own
 from facade.servicecenter.discovery import Discovery
 from facade.servicecenter.documents import Documents
 from facade.servicecenter.exchange import (
+    CORS_METHODS,
     JSON_TYPE,
     NOT_AN_UPGRADE,
     NOT_FOUND,
@@ -42,23 +50,25 @@ from facade.servicecenter.exchange import (
     found,
     header,
     not_allowed,
-    reply,
 )
+from facade.servicecenter.govern import Governance
 from facade.servicecenter.instances import Instances
-from facade.servicecenter.mapping import own_instance, own_service
+from facade.servicecenter.lane import Lane
+from facade.servicecenter.mapping import from_service, own_instance, own_service
+from facade.servicecenter.paths import Branch, Handler, place_of, segments_of, tenant_of
+from facade.servicecenter.policies import Policies
+from facade.servicecenter.quotas import Counting, Quotas
+from facade.servicecenter.relations import Relations
 from facade.servicecenter.schemas import Schemas
 from facade.servicecenter.services import Services
 
 LONGEST_URI = 2047
-CORS_METHODS = ("GET", "POST", "PUT", "DELETE", "UPDATE")
 CORS_HEADERS = ("origin", "accept", "content-type", "x-domain-name", "x-consumerid")
+
+_DESCRIPTION = (Path(__file__).parent / "openapi.yaml").read_bytes()
 
 READ_HEADERS = frozenset({b"accept-encoding", b"origin", b"user-agent", b"x-consumerid"})
 """What the answers of the lane depend on, beside the tenant."""
-
-TOLD_BYTES, TOLD_EACH_BYTES = 32 << 20, 1_024
-
-Handler = Callable[[Ask], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,125 +81,115 @@ class ServiceCenterOptions:
     host: str = field(default_factory=socket.gethostname)
     list_virtual: bool = False
     """List flat-named applications under every name by which consumers rely on them, not once each (N12)."""
-
-
-class _Place(NamedTuple):
-    """Where a path leads: one of the two forms of the API, the tenant, and the segments after that."""
-
-    is_v4: bool
-    project: str
-    rest: tuple[str, ...]
-
-
-class _Branch:
-    """One segment of the table of routes."""
-
-    def __init__(self) -> None:
-        self.methods: dict[str, Handler] = {}
-        self.v4_only: set[str] = set()
-        self.branches: dict[str, _Branch] = {}
-
-    def at(self, segments: tuple[str, ...]) -> _Branch:
-        """The branch for a pattern, grown as needed."""
-        branch = self
-        for segment in segments:
-            branch = branch.branches.setdefault(segment, _Branch())
-        return branch
-
-    def allowed(self, *, is_v4: bool) -> Mapping[str, Handler]:
-        if is_v4 or not self.v4_only:
-            return self.methods
-        return {method: handler for method, handler in self.methods.items() if method not in self.v4_only}
-
-
-class _Told:
-    """Answers to questions of the lane at one revision of the registry: until the next there are no others.
-
-    Most are empty (304). The others share their bytes with the kept documents, but count as if they did not: what
-    those have dropped for want of room must not live on here.
-    """
-
-    def __init__(self) -> None:
-        self._revision: Revision = 0
-        self._replies: dict[Ask, Reply] = {}
-        self._bytes = 0
-
-    def get(self, ask: Ask, revision: Revision) -> Reply | None:
-        return self._replies.get(ask) if revision == self._revision else None
-
-    def keep(self, ask: Ask, revision: Revision, reply: Reply) -> None:
-        if revision != self._revision:
-            self._revision, self._replies, self._bytes = revision, {}, 0
-        size = TOLD_EACH_BYTES + len(reply.body)
-        if self._bytes + size <= TOLD_BYTES:
-            self._bytes += size
-            self._replies[ask] = reply
+    shared_services: frozenset[str] = frozenset()
+    """Names in the default tenant, app and environment that every tenant finds."""
+    stores: tuple[str, ...] = ("memory://",)
+    """Where records live, without passwords: operators are told."""
+    quotas: Quotas = field(default_factory=Quotas)
 
 
 class ServiceCenterFront:
     """An ASGI application for all of this room's paths. The registry must be open: this follows its feed."""
 
-    def __init__(self, registry: Registry, options: ServiceCenterOptions | None = None) -> None:
+    def __init__(
+        self, registry: Registry, options: ServiceCenterOptions | None = None, access: AccessControl | None = None
+    ) -> None:
+        """Without `access` everybody may do everything, and the routes of accounts do not exist."""
         self.registry = registry
+        self._access = access
         self.options = options or ServiceCenterOptions()
-        self.directory = Directory(registry, _own(self.options, registry.clock.now_ms()), self.options.list_virtual)
+        own = _own(self.options, registry.clock.now_ms())
+        self.directory = Directory(registry, own, self.options.list_virtual, self.options.shared_services)
+        self._admission = Admission(access, self.directory)
+        counting = Counting(registry, self.directory, self.options.quotas)
         documents = Documents(registry)
         self.watchers = watch.Watchers(registry, self.directory, documents)
-        self.instances = Instances(registry, self.directory)
-        self.services = Services(registry, self.directory, self.instances)
-        self.schemas = Schemas(registry, self.directory)
+        self.instances = Instances(registry, self.directory, counting)
+        self.services = Services(registry, self.directory, self.instances, counting)
+        self.schemas = Schemas(registry, self.directory, counting)
         self.discovery = Discovery(registry, self.directory, documents)
+        relations = Relations(registry, self.directory)
+        self.policies = Policies(registry)
+        self.admin = Admin(registry, self.directory, documents, self.options.version, self.options.stores)
+        self.governance = Governance(
+            self.directory, documents, relations, self.schemas, self._admission.reach_of_schemas
+        )
         self._server = f"SERVICECENTER/{self.options.version}".encode()
-        self._told = _Told()
+        self._lane = Lane(registry, self.instances, self.discovery, self._server)
         self._table = self._routes()
 
-    def _routes(self) -> _Branch:
+    def document_of(self, service_id: ServiceId) -> Mapping[str, Any] | None:
+        """What clients get of a service, registered or implied; for people to read."""
+        service = self.directory.service(service_id)
+        return msgspec.to_builtins(from_service(service)) if service is not None else None
+
+    def _routes(self) -> Branch:
         services, schemas, instances, discovery = self.services, self.schemas, self.instances, self.discovery
-        table: list[tuple[str, str, Handler]] = [
+        governance, admin, policies = self.governance, self.admin, self.policies
+        table: list[tuple[str, str, Handler, Needs]] = [
             # Heartbeats and polls outnumber all else.
-            ("PUT", "microservices/*/instances/*/heartbeat", instances.renew),
-            ("GET", "instances", discovery.find),
-            ("POST", "instances/action", discovery.find_many),
-            ("PUT", "heartbeats", instances.renew_many),
-            ("GET", "microservices/*/instances", discovery.list_instances),
-            ("GET", "microservices/*/instances/*", discovery.show_instance),
-            ("POST", "microservices/*/instances", instances.register),
-            ("DELETE", "microservices/*/instances/*", instances.cancel),
-            ("PUT", "microservices/*/instances/*/properties", instances.set_properties),
-            ("PUT", "microservices/*/instances/*/status", instances.set_status),
-            ("PUT", "instances/status", instances.set_many_statuses),
-            ("GET", "existence", services.exists),
-            ("GET", "microservices", services.list_all),
-            ("POST", "microservices", services.create),
-            ("DELETE", "microservices", services.delete_many),
-            ("GET", "microservices/*", services.show),
-            ("DELETE", "microservices/*", services.delete),
-            ("PUT", "microservices/*/properties", services.set_properties),
-            ("GET", "microservices/*/schemas", schemas.list_all),
-            ("POST", "microservices/*/schemas", schemas.replace_all),
-            ("GET", "microservices/*/schemas/*", schemas.show),
-            ("PUT", "microservices/*/schemas/*", schemas.put),
-            ("DELETE", "microservices/*/schemas/*", schemas.delete),
-            ("GET", "microservices/*/tags", services.show_tags),
-            ("POST", "microservices/*/tags", services.add_tags),
-            ("PUT", "microservices/*/tags/*", services.set_tag),
-            ("DELETE", "microservices/*/tags/*", services.drop_tags),
-            ("GET", "microservices/*/providers", discovery.list_providers),
-            ("GET", "microservices/*/consumers", discovery.list_consumers),
-            ("POST", "dependencies", discovery.add_dependencies),
-            ("PUT", "dependencies", discovery.set_dependencies),
+            ("PUT", "microservices/*/instances/*/heartbeat", instances.renew, SERVICE),
+            ("GET", "instances", discovery.find, SERVICE),
+            ("POST", "instances/action", discovery.find_many, FIND_MANY),
+            ("PUT", "heartbeats", instances.renew_many, SERVICE),
+            ("GET", "microservices/*/instances", discovery.list_instances, SERVICE),
+            ("GET", "microservices/*/instances/*", discovery.show_instance, SERVICE),
+            ("POST", "microservices/*/instances", instances.register, SERVICE),
+            ("DELETE", "microservices/*/instances/*", instances.cancel, SERVICE),
+            ("PUT", "microservices/*/instances/*/properties", instances.set_properties, SERVICE),
+            ("PUT", "microservices/*/instances/*/status", instances.set_status, SERVICE),
+            ("PUT", "instances/status", instances.set_many_statuses, SERVICE),
+            ("GET", "existence", services.exists, SERVICE),
+            ("GET", "microservices", services.list_all, SERVICE),
+            ("POST", "microservices", services.create, SERVICE),
+            ("DELETE", "microservices", services.delete_many, SERVICE),
+            ("GET", "microservices/*", services.show, SERVICE),
+            ("DELETE", "microservices/*", services.delete, SERVICE),
+            ("PUT", "microservices/*/properties", services.set_properties, SERVICE),
+            ("GET", "microservices/*/schemas", schemas.list_all, SCHEMA),
+            ("POST", "microservices/*/schemas", schemas.replace_all, SCHEMA),
+            ("GET", "microservices/*/schemas/*", schemas.show, SCHEMA),
+            ("PUT", "microservices/*/schemas/*", schemas.put, SCHEMA),
+            ("DELETE", "microservices/*/schemas/*", schemas.delete, SCHEMA),
+            ("GET", "microservices/*/tags", services.show_tags, SERVICE),
+            ("POST", "microservices/*/tags", services.add_tags, SERVICE),
+            ("PUT", "microservices/*/tags/*", services.set_tag, SERVICE),
+            ("DELETE", "microservices/*/tags/*", services.drop_tags, SERVICE),
+            ("GET", "microservices/*/providers", discovery.list_providers, SERVICE),
+            ("GET", "microservices/*/consumers", discovery.list_consumers, SERVICE),
+            ("POST", "dependencies", discovery.add_dependencies, SERVICE),
+            ("PUT", "dependencies", discovery.set_dependencies, SERVICE),
             # Both of these are WebSockets; a plain request is told so.
-            ("GET", "microservices/*/watcher", self.ask_for_upgrade),
-            ("GET", "microservices/*/instances/*/heartbeat", self.ask_for_upgrade),
-            ("GET", "version", self.version),
-            ("GET", "health", self.health),
-            ("GET", "health/readiness", self.ready),
+            ("GET", "microservices/*/watcher", self.ask_for_upgrade, SERVICE),
+            ("GET", "microservices/*/instances/*/heartbeat", self.ask_for_upgrade, RENEW),
+            ("GET", "version", self.version, OPEN),
+            ("GET", "health", self.health, OPEN),
+            ("GET", "health/readiness", self.ready, OPEN),
+            ("GET", "/govern/microservices", governance.list_services, SERVICE),
+            ("GET", "/govern/microservices/*", governance.show_service, SERVICE),
+            ("GET", "/govern/relations", governance.relations, SERVICE),
+            ("GET", "/govern/apps", governance.apps, SERVICE),
+            ("GET", "/govern/statistics", governance.statistics, SERVICE),
+            ("GET", "/admin/alarms", admin.list_alarms, OPS),
+            ("DELETE", "/admin/alarms", admin.clear_alarms, OPS),
+            ("GET", "/admin/clusters", admin.clusters, OPS),
+            ("GET", "/admin/dump", admin.dump, OPS),
+            ("GET", "/syncer/health", admin.syncer_health, OPEN),
+            ("GET", "/openapi/servicecenter.yaml", self.description, OPEN),
+            ("POST", "/gov/*", policies.create, GOVERNANCE),
+            ("GET", "/gov/*", policies.list_all, GOVERNANCE),
+            ("GET", "/gov/*/*", policies.show, GOVERNANCE),
+            ("PUT", "/gov/*/*", policies.set, GOVERNANCE),
+            ("DELETE", "/gov/*/*", policies.delete, GOVERNANCE),
         ]
+        if self._access is not None:
+            table += AccountCalls(Accounts(self.registry, self._access), self._access).routes()
         v4_only = {"instances/action", "instances/status", "dependencies", "version", "health", "health/readiness"}
-        root = _Branch()
-        for method, pattern, handler in table:
-            branch = root.at(tuple(pattern.split("/")))
+        root = Branch()
+        for method, pattern, handler, needs in table:
+            branch = root.at(segments_of(pattern))
             branch.methods[method] = handler
+            branch.needs[method] = needs
             if pattern in v4_only or (handler == self.ask_for_upgrade and pattern.endswith("/heartbeat")):
                 branch.v4_only.add(method)
         return root
@@ -212,88 +212,70 @@ class ServiceCenterFront:
         method = scope["method"]
         if method == "OPTIONS":
             return _preflight(scope)
-        place = _place(scope["path"])
-        branch, ids = self._branch(place)
+        place = place_of(scope["path"])
+        branch, ids = self._table.find(place)
         handlers = branch.allowed(is_v4=place.is_v4) if branch is not None and place is not None else {}
         if place is None or not handlers:
             return NOT_FOUND
         handler = handlers.get(method)
-        if handler is None:
+        if handler is None or branch is None:
             return not_allowed(list(handlers))
-        if not self.registry.has_data and handler not in (self.version, self.health, self.ready):
+        tenant = tenant_of(scope, place)
+        visitor, grant = await self._admission.admit(scope, branch.needs.get(method), tenant, ids)
+        needs_no_data = (self.version, self.health, self.ready, self.description, self.admin.list_alarms)
+        if not self.registry.has_data and handler not in needs_no_data:
             raise StoreUnavailable("the registry behind this server has not answered yet, so nothing is known")
-        return await handler(Ask(scope, receive, _tenant(scope, place), ids))
+        return await handler(Ask(scope, receive, tenant, ids, visitor, grant))
 
     def question(self, scope: Scope) -> Question | None:
         """For the lane: how to answer a heartbeat or a find, by the functions that the handlers call."""
-        place = _place(scope["path"])
+        place = place_of(scope["path"])
         if place is None or _uri_fault(scope) is not None:
             return None
-        branch, ids = self._branch(place)
+        branch, ids = self._table.find(place)
         handler = branch.methods.get(scope["method"]) if branch is not None else None
         # The question may be kept for as long as its asker lives, so it keeps nothing that nobody reads.
         read = {name: scope[name] for name in ("method", "query_string")}
         read["headers"] = [(name, value) for name, value in scope["headers"] if name in READ_HEADERS]
-        ask = Ask(read, no_body, _tenant(scope, place), ids)
+        tenant = tenant_of(scope, place)
+        needs = branch.needs.get(scope["method"]) if branch is not None else None
+        grant = self._admission.recall(scope, needs, tenant, ids)
+        if grant is None:
+            return None
+        ask = Ask(read, no_body, tenant, ids, grant=grant)
         if handler == self.instances.renew:
-            return self._heartbeat(ask)
+            return self._lane.heartbeat(ask)
         if handler == self.discovery.find:
-            return self._find(ask)
+            return self._lane.find(ask)
         return None
 
-    def _heartbeat(self, ask: Ask) -> Question:
-        renewed = reply(OK, ask.scope, self._server)
-        beat = self.instances.beats(ask)
-
-        def answer() -> Reply | None:
-            try:
-                beat()
-            except FacadeError:
-                return None
-            return renewed
-
-        return answer
-
-    def _find(self, ask: Ask) -> Question:
-        find = self.discovery.finds(ask)
-
-        def answer() -> Reply | None:
-            revision = self.registry.revision
-            if (told := self._told.get(ask, revision)) is not None:
-                return told
-            try:
-                found = find()
-            except FacadeError:
-                return None
-            if found is None:
-                return None
-            answered = reply(found, ask.scope, self._server)
-            self._told.keep(ask, revision, answered)
-            return answered
-
-        return answer
-
-    def _branch(self, place: _Place | None) -> tuple[_Branch | None, tuple[str, ...]]:
-        """The branch of the table that a path leads to, and the segments that stand for a `*`."""
-        branch: _Branch | None = self._table
-        ids = []
-        for segment in place.rest if place is not None else ():
-            if branch is None:
-                break
-            inner = branch.branches.get(segment)
-            if inner is None and segment and (inner := branch.branches.get("*")) is not None:
-                ids.append(segment)
-            branch = inner
-        return branch, tuple(ids)
-
     async def _upgrade(self, socket: WebSocket) -> None:
-        place = _place(socket.scope["path"])
-        tenant = _tenant(socket.scope, place) if place is not None else Tenant()
+        place = place_of(socket.scope["path"])
+        tenant = tenant_of(socket.scope, place) if place is not None else Tenant()
+        branch, ids = self._table.find(place)
+        visitor: Visitor | None = None
+        lasts_s: float | None = None
+        if branch is not None and branch.methods.get("GET") == self.ask_for_upgrade:
+            try:
+                visitor, _ = await self._admission.admit(socket.scope, branch.needs.get("GET"), tenant, ids)
+                lasts_s = self._admission.lasts_s(visitor, socket.scope)
+            except FacadeError as error:
+                refusal = _refusal(error)
+                answer = Response(refusal.body, refusal.status, media_type=refusal.content_type.decode())
+                await socket.send_denial_response(answer)
+                return
         match place.rest if place is not None else ():
             case ("microservices", service_id, "watcher") if service_id:
-                await watch.watch(socket, ServiceId(tenant, service_id), self.directory, self.watchers)
+                may_see = self._admission.may_see(visitor)
+                consumer = ServiceId(tenant, service_id)
+                await watch.watch(socket, consumer, self.directory, self.watchers, may_see, lasts_s)
             case ("microservices", service_id, "instances", instance_id, "heartbeat") if service_id and instance_id:
-                await watch.beat(socket, lambda: self.instances.beat(tenant, service_id, instance_id))
+
+                def renew() -> Instance:
+                    grant = self._admission.check_again(visitor, RENEW, socket.scope)
+                    return self.instances.beat(tenant, grant, service_id, instance_id)
+
+                await watch.beat(socket, renew)
             case _:
                 await socket.send_denial_response(Response(NOT_FOUND.body, NOT_FOUND.status, media_type="text/plain"))
 
@@ -309,13 +291,14 @@ class ServiceCenterFront:
     async def version(self, ask: Ask) -> Answer:
         return found(
             {
-                "version": self.options.version,
-                "buildTag": "registry-facade",
-                "os": platform.system().lower(),
-                "arch": platform.machine(),
+                **version_set(self.options.version),
                 "apiVersion": "4.0.0" if ask.scope["path"].startswith("/v4/") else "3.0.0",
             }
         )
+
+    async def description(self, ask: Ask) -> Answer:
+        """These routes as an OpenAPI document. It tells nothing of this server, so everybody may read it."""
+        return Answer(200, b"application/yaml", _DESCRIPTION)
 
     async def health(self, ask: Ask) -> Answer:
         """ServiceCenter's own instances: clients learn its addresses here."""
@@ -327,24 +310,6 @@ def _own(options: ServiceCenterOptions, now_ms: int) -> Own:
     if not options.endpoints:
         return Own(service, None)
     return Own(service, own_instance(service, options.endpoints, options.host, now_ms))
-
-
-def _place(path: str) -> _Place | None:
-    match tuple(path.split("/")):
-        case ("", "v4", project, "registry", *rest) if project and rest:
-            return _Place(True, project, tuple(rest))
-        case ("", "registry", "v3", *rest) if rest:
-            return _Place(False, "default", tuple(rest))
-        case ("", "health" | "version" as name):
-            return _Place(True, "default", (name,))
-    return None
-
-
-def _tenant(scope: Scope, place: _Place) -> Tenant:
-    domain = header(scope, b"x-domain-name")
-    if not scope["path"].startswith("/v4/"):
-        domain = header(scope, b"x-tenant-name") or domain
-    return Tenant(domain or "default", place.project)
 
 
 def _uri_fault(scope: Scope) -> Answer | None:
@@ -359,7 +324,9 @@ def _uri_fault(scope: Scope) -> Answer | None:
 def _preflight(scope: Scope) -> Answer:
     """CORS: what was asked for, where it is allowed. The same on every path."""
     wanted = header(scope, b"access-control-request-method")
-    if not header(scope, b"origin") or not wanted:
+    if not wanted:
+        return Answer(200, headers=((b"Access-Control-Allow-Origin", b"*"),) if header(scope, b"origin") else ())
+    if not header(scope, b"origin"):
         return Answer(200)
     vary = ((b"Vary", b"Access-Control-Request-Method"), (b"Vary", b"Access-Control-Request-Headers"))
     names = [name.strip() for name in header(scope, b"access-control-request-headers").split(",") if name.strip()]

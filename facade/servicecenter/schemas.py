@@ -12,19 +12,21 @@ from msgspec.structs import replace
 
 from facade.errors import MalformedDocument
 from facade.registry import model
-from facade.registry.model import SchemaId, ServiceId
+from facade.registry.model import Microservice, SchemaId, ServiceId
 from facade.registry.registry import Registry
 from facade.registry.store import Put, Remove, Write
 from facade.servicecenter import validation, wire
 from facade.servicecenter.directory import Directory, turn_of_services
 from facade.servicecenter.exchange import LARGE_BODY, OK, Answer, Ask, found
+from facade.servicecenter.quotas import Counting
 from facade.servicecenter.records import ModifySchemaRequest, ModifySchemasRequest, Schema
 from facade.servicecenter.wire import Code, Refused
 
 
 class Schemas:
-    def __init__(self, registry: Registry, directory: Directory) -> None:
+    def __init__(self, registry: Registry, directory: Directory, counting: Counting) -> None:
         self._registry = registry
+        self._counting = counting
         self._catalogue = registry.catalogue
         self._directory = directory
 
@@ -36,16 +38,21 @@ class Schemas:
         (service_id,) = ask.ids
         validation.check("GetAllSchemaRequest.ServiceId", service_id, validation.REQUIRED_ID)
         service = self._directory.expected(ServiceId(ask.tenant, service_id))
+        listed = self.listed(service, with_text=with_content == "1")
+        return found({"schemas": listed} if listed else {})
+
+    def listed(self, service: Microservice, *, with_text: bool) -> list[Schema]:
         held = {schema.key.schema_id: schema for schema in self._catalogue.schemas_of(service.key)}
         listed = []
         for schema_id in dict.fromkeys(service.schemas):
             schema = held.get(schema_id)
             summary, text = (schema.summary, schema.text) if schema else ("", "")
-            listed.append(Schema(schema_id=schema_id, summary=summary, schema=text if with_content == "1" else ""))
-        return found({"schemas": listed} if listed else {})
+            listed.append(Schema(schema_id=schema_id, summary=summary, schema=text if with_text else ""))
+        return listed
 
     async def show(self, ask: Ask) -> Answer:
         key = _key(ask)
+        validation.check("GetSchemaRequest.ServiceId", key.service.service_id, validation.REQUIRED_ID)
         validation.check("GetSchemaRequest.SchemaId", key.schema_id, validation.SCHEMA_ID)
         self._directory.expected(key.service)
         schema = self._catalogue.schema(key)
@@ -57,11 +64,13 @@ class Schemas:
         """Store a content under its id, and declare the id. The service's modTimestamp stays."""
         key = _key(ask)
         request = wire.decode(ModifySchemaRequest, await ask.body(LARGE_BODY))
+        validation.check("ModifySchemaRequest.ServiceId", key.service.service_id, validation.REQUIRED_ID)
         validation.check_schema(key.schema_id, request)
 
         def decide() -> Sequence[Write]:
             service, first = self._directory.writable(key.service)
             content = Put(model.Schema(key=key, text=request.schema, summary=request.summary))
+            self._counting.admit_schema(service, key.schema_id)
             if key.schema_id in service.schemas and not first:
                 return [content]
             return [*first, Put(replace(service, schemas=_with(service.schemas, key.schema_id))), content]
@@ -73,7 +82,7 @@ class Schemas:
         """Declare and store exactly these."""
         service_id = ServiceId(ask.tenant, ask.ids[0])
         request = wire.decode(ModifySchemasRequest, await ask.body(LARGE_BODY))
-        validation.check_schemas(request)
+        validation.check_schemas(service_id.service_id, request, self._counting.quotas.schemas)
         contents = {
             schema.schema_id: model.Schema(
                 key=SchemaId(service_id, schema.schema_id), text=schema.schema, summary=schema.summary
@@ -95,6 +104,7 @@ class Schemas:
 
     async def delete(self, ask: Ask) -> Answer:
         key = _key(ask)
+        validation.check("DeleteSchemaRequest.ServiceId", key.service.service_id, validation.REQUIRED_ID)
         validation.check("DeleteSchemaRequest.SchemaId", key.schema_id, validation.SCHEMA_ID)
 
         def decide() -> Sequence[Write]:

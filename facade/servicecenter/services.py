@@ -6,10 +6,13 @@ Rules: what decides on a write decides when the write has its turn; all writes o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
+from facade.access.control import require, require_all
+from facade.access.rules import Grant, Labels
 from facade.errors import FacadeError, MalformedDocument, ServiceNotFound
 from facade.registry.model import (
     ConsumerId,
@@ -27,6 +30,7 @@ from facade.servicecenter.directory import Directory, turn_of_services
 from facade.servicecenter.exchange import LARGE_BODY, OK, SMALL_BODY, Answer, Ask, found
 from facade.servicecenter.instances import Instances
 from facade.servicecenter.mapping import from_service, to_service
+from facade.servicecenter.quotas import Counting
 from facade.servicecenter.records import (
     AddServiceTagsRequest,
     CreateServiceRequest,
@@ -37,11 +41,13 @@ from facade.servicecenter.records import (
 from facade.servicecenter.wire import Code, Refused
 
 _ID_CONFLICT = "ServiceID conflict or found the same service with different id."
+_DERIVED_ID = re.compile(r"[0-9a-f]{40}")
 
 
 class Services:
-    def __init__(self, registry: Registry, directory: Directory, instances: Instances) -> None:
+    def __init__(self, registry: Registry, directory: Directory, instances: Instances, counting: Counting) -> None:
         self._registry = registry
+        self._counting = counting
         self._catalogue = registry.catalogue
         self._directory = directory
         self._instances = instances
@@ -68,6 +74,7 @@ class Services:
         validation.check("GetExistenceRequest.ServiceName", key.name, validation.NAME_OR_ALIAS)
         validation.check("GetExistenceRequest.Version", key.version, validation.REQUIRED_VERSION)
         validation.check("GetExistenceRequest.Environment", key.environment, validation.ENVIRONMENT)
+        self._directory.require_named(ask.grant, key.unversioned)
         service_id = self._directory.existing_id(key)
         if service_id is not None:
             return service_id
@@ -81,6 +88,7 @@ class Services:
         validation.check("GetSchemaRequest.ServiceId", service_id, validation.REQUIRED_ID)
         validation.check("GetSchemaRequest.SchemaId", schema_id, validation.SCHEMA_ID)
         key = ServiceId(ask.tenant, service_id)
+        self._directory.require(ask.grant, key)
         self._directory.expected(key, "service does not exist.")
         schema = self._catalogue.schema(SchemaId(key, schema_id))
         if schema is None:
@@ -99,8 +107,11 @@ class Services:
         document = request.service
         if document is None:
             raise MalformedDocument("Request body is empty")
-        validation.check_service(document)
+        validation.check_service(document, self._counting.quotas.schemas)
         wanted = to_service(document, ask.tenant, {}, self._registry.clock.now_ms(), self._registry.policy)
+        require(ask.grant, *_claimed(wanted))
+        if _DERIVED_ID.fullmatch(document.service_id) and document.service_id != wanted.name.derived_id:
+            require_all(ask.grant)  # that of another name, whoever has it or will come to have it
         held = self._held_at(wanted.name, document.service_id)
         if held is None:
             await self._registry.transact(
@@ -123,6 +134,7 @@ class Services:
             if any(one.name.name != wanted.name.name for one in namesakes):
                 # The original hands out the id of that other service here.
                 raise Refused(Code.SERVICE_EXISTS, f"alias {wanted.alias} belongs to another service.")
+        self._counting.admit_service(wanted)
         return [*self._relied_on(wanted.name.unversioned), Put(wanted)]
 
     def _relied_on(self, name: ServiceName) -> Sequence[Write]:
@@ -143,7 +155,7 @@ class Services:
         faults = []
         try:
             if request.tags:
-                validation.check_tags(request.tags)
+                validation.check_tags(request.tags, self._counting.quotas.tags)
                 await self._change(service_id, lambda service: replace(service, tags=request.tags))
         except FacadeError as error:  # told below, together with what else failed
             faults.append(wire.told(error))
@@ -157,7 +169,7 @@ class Services:
     # Reading
 
     async def list_all(self, ask: Ask) -> Answer:
-        services = self._directory.services(ask.tenant, with_shared=ask.flag("withShared"))
+        services = self._directory.services(ask.tenant, with_shared=ask.flag("withShared"), grant=ask.grant)
         return found({"services": [from_service(service) for service in services]} if services else {})
 
     async def show(self, ask: Ask) -> Answer:
@@ -170,8 +182,8 @@ class Services:
     async def set_properties(self, ask: Ask) -> Answer:
         """Replace all properties. What else a client sends along, ids included, does not count: the path does."""
         (service_id,) = ask.ids
-        validation.check("UpdateServicePropsRequest.ServiceId", service_id, validation.REQUIRED_ID)
         properties = wire.decode(UpdateServicePropsRequest, await ask.body(SMALL_BODY)).properties
+        validation.check("UpdateServicePropsRequest.ServiceId", service_id, validation.REQUIRED_ID)
         properties = ordinary(properties, self._registry.policy)
         now_ms = self._registry.clock.now_ms()
         await self._change(
@@ -192,9 +204,9 @@ class Services:
     async def add_tags(self, ask: Ask) -> Answer:
         """Replace all tags."""
         (service_id,) = ask.ids
-        validation.check("AddServiceTagsRequest.ServiceId", service_id, validation.REQUIRED_ID)
         tags = wire.decode(AddServiceTagsRequest, await ask.body(LARGE_BODY)).tags
-        validation.check_tags(tags)
+        validation.check("AddServiceTagsRequest.ServiceId", service_id, validation.REQUIRED_ID)
+        validation.check_tags(tags, self._counting.quotas.tags)
         await self._change(ServiceId(ask.tenant, service_id), lambda service: replace(service, tags=tags))
         return OK
 
@@ -207,6 +219,7 @@ class Services:
     async def set_tag(self, ask: Ask) -> Answer:
         service_id, name = ask.ids
         value = ask.query.get("value", "")
+        validation.check("UpdateServiceTagRequest.ServiceId", service_id, validation.REQUIRED_ID)
         validation.check("UpdateServiceTagRequest.Key", name, validation.TAG)
         validation.check("UpdateServiceTagRequest.Value", value, validation.TAG)
 
@@ -222,12 +235,13 @@ class Services:
         """All of a comma list, or none."""
         service_id, listed = ask.ids
         names = listed.split(",")
+        validation.check("DeleteServiceTagsRequest.ServiceId", service_id, validation.REQUIRED_ID)
         for name in names:
             validation.check("DeleteServiceTagsRequest.Keys", name, validation.TAG)
 
         def untag(service: Microservice) -> Microservice:
             for name in names:
-                if name not in service.tags:
+                if name not in service.tags or names.count(name) > 1:  # gone after the first time
                     raise Refused(Code.TAG_NOT_EXISTS, f"Delete tags failed for this key {name} does not exist.")
             return replace(service, tags={name: value for name, value in service.tags.items() if name not in names})
 
@@ -242,24 +256,28 @@ class Services:
         if force not in ("", "true", "1", "false", "0"):
             raise MalformedDocument("parameter force must be false or true")
         validation.check("DeleteServiceRequest.ServiceId", service_id, validation.REQUIRED_ID)
-        await self._end(ServiceId(ask.tenant, service_id), force=force in ("true", "1"))
+        await self._end(ServiceId(ask.tenant, service_id), ask.grant, force=force in ("true", "1"))
         return OK
 
     async def delete_many(self, ask: Ask) -> Answer:
         """Each by itself, in the order of the request; the answer tells which could not be deleted."""
         request = wire.decode(DelServicesRequest, await ask.body(LARGE_BODY))
         validation.check_deletions(request)
+        self._directory.require_any(
+            ask.grant, (ServiceId(ask.tenant, service_id) for service_id in request.service_ids)
+        )
         results = []
         for service_id in dict.fromkeys(request.service_ids):
             fault = ""
             try:
-                await self._end(ServiceId(ask.tenant, service_id), force=request.force)
+                self._directory.require(ask.grant, ServiceId(ask.tenant, service_id))
+                await self._end(ServiceId(ask.tenant, service_id), ask.grant, force=request.force)
             except FacadeError as error:
                 fault = wire.told(error)
             results.append(DelServicesRspInfo(service_id=service_id, err_message=fault))
         return found({"services": results})
 
-    async def _end(self, service_id: ServiceId, *, force: bool) -> None:
+    async def _end(self, service_id: ServiceId, grant: Grant, *, force: bool) -> None:
         """Take a service away, with its instances first: watchers hear of each."""
         if service_id.service_id == self._directory.own.service_id:
             raise MalformedDocument("not allow to delete service center")
@@ -267,7 +285,7 @@ class Services:
         if not force:
             self._refuse_while_used(service)
         else:
-            await self._instances.end_all(service_id)
+            await self._instances.end_all(service_id, grant)
 
         def decide() -> Sequence[Write]:
             if self._catalogue.service(service_id) is None:
@@ -278,9 +296,11 @@ class Services:
             return [*schemas, Remove(ConsumerId(service_id)), Remove(service_id)]
 
         await self._registry.transact(turn_of_services(service_id.tenant), decide)
+        if self._catalogue.in_service(service_id):  # registered at another node while this one was writing
+            await self._instances.end_all_of(service_id)
 
     def _refuse_while_used(self, service: Microservice) -> None:
-        if any(one != service.key for one in self._catalogue.consumers(service.name.unversioned)):
+        if any(one.key != service.key for one in self._directory.consumers(service)):
             raise Refused(Code.SERVICE_HAS_CONSUMERS, "Can not delete this service, other service rely it.")
         stored = self._catalogue.service(service.key)
         has_instances = (
@@ -288,3 +308,11 @@ class Services:
         )
         if has_instances:
             raise Refused(Code.SERVICE_HAS_INSTANCES, "Can not delete the service deployed instance(s).")
+
+
+def _claimed(service: Microservice) -> list[Labels]:
+    """The names by which a new service would be found: its own, and an alias, unless that only repeats it."""
+    own = Labels.of(service.name)
+    if service.alias in ("", own.name, f"{own.app}:{own.name}"):
+        return [own]
+    return [own, own._replace(name=service.alias)]

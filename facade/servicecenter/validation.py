@@ -113,16 +113,21 @@ def check(field: str, value: str, rule: Rule) -> None:
         raise _misfit(field, value, rule)
 
 
-def check_service(service: MicroService) -> None:
+def check_each(field: str, values: Iterable[str], rule: Rule) -> None:
+    for value in values:
+        check(field, value, rule)
+
+
+def check_service(service: MicroService, most_schemas: int = MOST_SCHEMAS) -> None:
     check("MicroService.ServiceId", service.service_id, ID)
     check("MicroService.AppId", service.app_id, APP)
     check("MicroService.ServiceName", service.service_name, NAME)
     check("MicroService.Version", service.version, VERSION)
     check("MicroService.Description", service.description, DESCRIPTION)
     check("MicroService.Level", service.level, LEVEL)
-    _check_count("MicroService.Schemas", len(service.schemas), SCHEMAS._replace(most=MOST_SCHEMAS))
-    _check_each("MicroService.Schemas", service.schemas, SCHEMAS)
-    _check_each("ServicePath.Path", (path.path for path in service.paths), PATH)
+    _check_count("MicroService.Schemas", len(service.schemas), SCHEMAS._replace(most=most_schemas))
+    check_each("MicroService.Schemas", service.schemas, SCHEMAS)
+    check_each("ServicePath.Path", (path.path for path in service.paths), PATH)
     check("MicroService.Status", service.status, SERVICE_STATUS)
     check("MicroService.Alias", service.alias, ALIAS)
     check("MicroService.Environment", service.environment, ENVIRONMENT)
@@ -134,7 +139,8 @@ def check_service(service: MicroService) -> None:
 
 def check_instance(instance: MicroServiceInstance) -> None:
     check("MicroServiceInstance.InstanceId", instance.instance_id, INSTANCE_ID)
-    _check_each("MicroServiceInstance.Endpoints", instance.endpoints, _ANY_TEXT)
+    check("MicroServiceInstance.ServiceId", instance.service_id, ID)
+    check_each("MicroServiceInstance.Endpoints", instance.endpoints, _ANY_TEXT)
     check("MicroServiceInstance.HostName", instance.host_name, HOST_NAME)
     check("MicroServiceInstance.Status", instance.status, STATUS_OR_NONE)
     if instance.health_check is not None:
@@ -143,11 +149,11 @@ def check_instance(instance: MicroServiceInstance) -> None:
         _check_data_centre(instance.data_center_info)
 
 
-def check_tags(tags: dict[str, str]) -> None:
-    _check_count("AddServiceTagsRequest.Tags", len(tags), TAG._replace(most=MOST_TAGS))
+def check_tags(tags: dict[str, str], most: int = MOST_TAGS) -> None:
+    _check_count("AddServiceTagsRequest.Tags", len(tags), TAG._replace(most=most))
     for text in (*tags, *tags.values()):
         if not TAG.fits(text):
-            raise _misfit("AddServiceTagsRequest.Tags", text, TAG._replace(most=MOST_TAGS))
+            raise _misfit("AddServiceTagsRequest.Tags", text, TAG._replace(most=most))
 
 
 def check_schema(schema_id: str, request: ModifySchemaRequest) -> None:
@@ -156,11 +162,17 @@ def check_schema(schema_id: str, request: ModifySchemaRequest) -> None:
     check("ModifySchemaRequest.Summary", request.summary, SUMMARY)
 
 
-def check_schemas(request: ModifySchemasRequest) -> None:
+def check_schemas(service_id: str, request: ModifySchemasRequest, most: int = MOST_SCHEMAS) -> None:
     """All or nothing, and no field is named: the original has one text for every fault."""
-    fits = 0 < len(request.schemas) <= MOST_SCHEMAS and all(
-        SCHEMA_ID.fits(one.schema_id) and SCHEMA_TEXT.fits(one.schema) and SUMMARY._replace(least=1).fits(one.summary)
-        for one in request.schemas
+    fits = (
+        REQUIRED_ID.fits(service_id)
+        and 0 < len(request.schemas) <= most
+        and all(
+            SCHEMA_ID.fits(one.schema_id)
+            and SCHEMA_TEXT.fits(one.schema)
+            and SUMMARY._replace(least=1).fits(one.summary)
+            for one in request.schemas
+        )
     )
     if not fits:
         raise MalformedDocument("Invalid request.")
@@ -169,45 +181,44 @@ def check_schemas(request: ModifySchemasRequest) -> None:
 def check_deletions(request: DelServicesRequest) -> None:
     if not request.service_ids:
         raise _misfit("DelServicesRequest.ServiceIds", "[]", BATCH_ID._replace(least=1))
-    _check_each("DelServicesRequest.ServiceIds", request.service_ids, BATCH_ID)
+    check_each("DelServicesRequest.ServiceIds", request.service_ids, BATCH_ID)
 
 
-def check_dependencies(request: AddDependenciesRequest, *, least_providers: int) -> None:
+def check_dependencies(request: AddDependenciesRequest, *, overwrites: bool) -> None:
     count = Rule(least=1, most=MOST_DEPENDENCIES)
-    _check_count("AddDependenciesRequest.Dependencies", len(request.dependencies), count)
+    owner = "CreateDependenciesRequest" if overwrites else "AddDependenciesRequest"
+    _check_count(f"{owner}.Dependencies", len(request.dependencies), count)
     for dependency in request.dependencies:
         if dependency.consumer is None:
             raise _misfit("ConsumerDependency.Consumer", "<nil>", Rule(least=1))
-        _check_key(dependency.consumer, NAME, REQUIRED_VERSION)
-        check("MicroServiceKey.AppId", dependency.consumer.app_id, REQUIRED_APP)
-        _check_count("ConsumerDependency.Providers", len(dependency.providers), Rule(least=least_providers))
+        _check_key(dependency.consumer, REQUIRED_APP, NAME, REQUIRED_VERSION)
+        _check_count("ConsumerDependency.Providers", len(dependency.providers), Rule(least=0 if overwrites else 1))
         for provider in dependency.providers:
-            _check_key(provider, NAME_OR_ALIAS, VERSION_RULE)
-        named = [(one.app_id or dependency.consumer.app_id, one.service_name) for one in dependency.providers]
-        if len(set(named)) < len(named):
-            raise MalformedDocument(
-                "Invalid request body for provider info.Duplicate provider or (serviceName and appId is same)."
-            )
+            _check_key(provider, APP, NAME, VERSION_RULE)
 
 
-def check_batch_find(request: BatchFindInstancesRequest) -> None:
+def check_batch_find(consumer_id: str, request: BatchFindInstancesRequest) -> None:
     if not request.services and not request.instances:
         raise MalformedDocument("Required services or instances")
+    check("BatchFindInstancesRequest.ConsumerServiceId", consumer_id, ID)
     for one in request.services:
         if one.service is None:
             raise _misfit("FindService.Service", "<nil>", Rule(least=1))
-        check_find("MicroServiceKey", one.service)
+        check("MicroServiceKey.Environment", one.service.environment, ENVIRONMENT)
+        check("MicroServiceKey.AppId", one.service.app_id, REQUIRED_APP)
+        check("MicroServiceKey.ServiceName", one.service.service_name, NAME_OR_ALIAS)
     for other in request.instances:
         if other.instance is None:
             raise _misfit("FindInstance.Instance", "<nil>", Rule(least=1))
         check_element(other.instance)
 
 
-def check_find(owner: str, asked: MicroServiceKey) -> None:
+def check_find(asked: MicroServiceKey, tags: Iterable[str]) -> None:
     """What is found by name. The version is not looked at: clients send rules of their own making."""
-    check(f"{owner}.Environment", asked.environment, ENVIRONMENT)
-    check(f"{owner}.AppId", asked.app_id, REQUIRED_APP)
-    check(f"{owner}.ServiceName", asked.service_name, NAME_OR_ALIAS)
+    check("FindInstancesRequest.AppId", asked.app_id, REQUIRED_APP)
+    check("FindInstancesRequest.ServiceName", asked.service_name, NAME_OR_ALIAS)
+    check_each("FindInstancesRequest.Tags", tags, TAG)
+    check("FindInstancesRequest.Environment", asked.environment, ENVIRONMENT)
 
 
 def check_element(element: HeartbeatSetElement) -> None:
@@ -215,9 +226,9 @@ def check_element(element: HeartbeatSetElement) -> None:
     check("HeartbeatSetElement.InstanceId", element.instance_id, REQUIRED_INSTANCE_ID)
 
 
-def _check_key(key: MicroServiceKey, name: Rule, version: Rule) -> None:
+def _check_key(key: MicroServiceKey, app: Rule, name: Rule, version: Rule) -> None:
     check("MicroServiceKey.Environment", key.environment, ENVIRONMENT)
-    check("MicroServiceKey.AppId", key.app_id, APP)
+    check("MicroServiceKey.AppId", key.app_id, app)
     check("MicroServiceKey.ServiceName", key.service_name, name)
     check("MicroServiceKey.Version", key.version, version)
 
@@ -234,11 +245,6 @@ def _check_data_centre(centre: DataCenterInfo) -> None:
     check("DataCenterInfo.Name", centre.name, DATA_CENTRE)
     check("DataCenterInfo.Region", centre.region, DATA_CENTRE)
     check("DataCenterInfo.AvailableZone", centre.available_zone, DATA_CENTRE)
-
-
-def _check_each(field: str, values: Iterable[str], rule: Rule) -> None:
-    for value in values:
-        check(field, value, rule)
 
 
 def _check_count(field: str, count: int, rule: Rule) -> None:

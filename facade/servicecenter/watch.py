@@ -19,10 +19,11 @@ from contextlib import contextmanager, suppress
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from facade.access.refusals import AccessRefused
 from facade.errors import FacadeError
-from facade.registry.faces import Shown
 from facade.registry.model import Change, Instance, Microservice, Origin, ServiceId, ServiceName
 from facade.registry.registry import Registry
+from facade.registry.views import Shown
 from facade.servicecenter import wire
 from facade.servicecenter.directory import Consumer, Directory
 from facade.servicecenter.documents import Documents
@@ -47,10 +48,15 @@ BEAT_S = 30.0
 """An open socket counts as a heartbeat in each of its instance's intervals, and at least this often."""
 
 
+MaySee = Callable[[ServiceName], bool]
+"""Whether a subscriber may see what goes by a name. Raises AccessRefused when it may see nothing any more."""
+
+
 class Subscription:
     """The events of one watching client, oldest first."""
 
-    def __init__(self) -> None:
+    def __init__(self, may_see: MaySee | None = None) -> None:
+        self._may_see = may_see
         self.over = asyncio.Event()
         """Set when there will be no more: the client is to connect anew."""
         self._events: deque[str] = deque()
@@ -62,6 +68,16 @@ class Subscription:
             self.end()
         if not self.over.is_set():
             self._events.append(event)
+
+    def concerns(self, name: ServiceName) -> bool:
+        """Whether to tell it of an instance under this name. Who has lost its account is dropped here."""
+        if self._may_see is None:
+            return True
+        try:
+            return self._may_see(name)
+        except AccessRefused:
+            self.end()
+            return False
 
     def wake(self) -> None:
         self._arrived.set()
@@ -96,8 +112,8 @@ class Watchers:
         return sum(map(len, self._open.values()))
 
     @contextmanager
-    def subscribed(self, consumer: ServiceId) -> Iterator[Subscription]:
-        subscription = Subscription()
+    def subscribed(self, consumer: ServiceId, may_see: MaySee | None = None) -> Iterator[Subscription]:
+        subscription = Subscription(may_see)
         self._open[consumer].add(subscription)
         try:
             yield subscription
@@ -124,11 +140,30 @@ class Watchers:
         now = self._faces.names_of(after) if isinstance(after, Instance) else []
         kept = {(name, shown.service_id) for name, shown in now}
         known = {(name, shown.service_id) for name, shown in earlier}
-        for name, shown in earlier:
-            if (name, shown.service_id) not in kept:
-                self._publish("DELETE", name, shown)
+        gone = [(name, shown) for name, shown in earlier if (name, shown.service_id) not in kept]
+        if isinstance(before, Instance) and after is None:
+            gone += self._tell_what_takes_its_place(before, {name for name, _ in gone})
+        for name, shown in gone:
+            self._publish("DELETE", name, shown)
         for name, shown in now:
             self._publish("UPDATE" if (name, shown.service_id) in known else "CREATE", name, shown)
+        if before is None and isinstance(after, Instance):
+            for fallback in self._faces.fallbacks(after):
+                for shown in fallback.others:
+                    self._publish("DELETE", fallback.name, shown)
+
+    def _tell_what_takes_its_place(self, last: Instance, told: set[ServiceName]) -> list[tuple[ServiceName, Shown]]:
+        """An environment without an application of a name finds that of the unnamed one, from now on (N5).
+
+        Returns under which other names the instance is gone; that is told last, so that nobody is left with nothing.
+        """
+        gone = []
+        for fallback in self._faces.fallbacks(last):
+            for shown in fallback.others:
+                self._publish("CREATE", fallback.name, shown)
+            if fallback.name not in told:
+                gone.append((fallback.name, fallback.own))
+        return gone
 
     def _tell_of_joined(self, name: ServiceName) -> None:
         """Flat-named instances that joined a service are shown under its highest version: tell when that moves.
@@ -153,6 +188,8 @@ class Watchers:
                 continue
             event = event or self._event(action, shown, service)
             for subscription in tuple(subscriptions):
+                if not subscription.concerns(name):
+                    continue
                 subscription.push(event)
                 if not self._due:
                     asyncio.get_running_loop().call_soon(self._wake)
@@ -169,15 +206,22 @@ class Watchers:
 
     def _event(self, action: str, shown: Shown, service: Microservice | None) -> str:
         key = from_key(shown.face, service.alias if service is not None else "")
-        instance = msgspec.Raw(self._documents.instance(shown))
+        instance = msgspec.Raw(self._documents.instance(shown).body)
         return wire.encode(WatchInstanceResponse(action=action, key=key, instance=instance)).decode()
 
 
 # On sockets
 
 
-async def watch(socket: WebSocket, consumer: ServiceId, directory: Directory, watchers: Watchers) -> None:
-    """Stream events to one client until it leaves, or until it is to come back.
+async def watch(
+    socket: WebSocket,
+    consumer: ServiceId,
+    directory: Directory,
+    watchers: Watchers,
+    may_see: MaySee | None = None,
+    lasts_s: float | None = None,
+) -> None:
+    """Stream events to one client until it leaves, or until it is to come back: its token ends in `lasts_s`, say.
 
     We end a stream by letting the connection fall: the Java client takes a proper close for a farewell and stays away.
     """
@@ -187,7 +231,7 @@ async def watch(socket: WebSocket, consumer: ServiceId, directory: Directory, wa
         with suppress(WebSocketDisconnect):
             await socket.send_text(UNKNOWN_CONSUMER)
         return
-    with watchers.subscribed(consumer) as subscription:
+    with watchers.subscribed(consumer, may_see) as subscription, _ended_after(lasts_s, subscription):
         await _until_first(_send_all(socket, subscription), _read_all(socket), subscription.over.wait())
 
 
@@ -208,6 +252,16 @@ async def beat(socket: WebSocket, renew: Callable[[], Instance]) -> None:
             await asyncio.sleep(min(interval_s, BEAT_S))
 
     await _until_first(renew_forever(), _read_all(socket))
+
+
+@contextmanager
+def _ended_after(lasts_s: float | None, subscription: Subscription) -> Iterator[None]:
+    timer = asyncio.get_running_loop().call_later(lasts_s, subscription.end) if lasts_s is not None else None
+    try:
+        yield
+    finally:
+        if timer is not None:
+            timer.cancel()
 
 
 async def _send_all(socket: WebSocket, subscription: Subscription) -> None:

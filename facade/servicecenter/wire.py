@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
+from facade.access import refusals
+from facade.access.refusals import AccountRefused, Fault
 from facade.errors import (
     FacadeError,
     InstanceNotFound,
@@ -45,6 +47,32 @@ class Code(IntEnum):
     TAG_NOT_EXISTS = 400018
     SERVICE_HAS_CONSUMERS = 400023
     VERSION_NOT_EXISTS = 400026
+    NOT_ENOUGH_QUOTA = 400100
+    ACCOUNT_NOT_EXISTS = 400200
+    ROLE_NOT_EXISTS = 400201
+    UNKNOWN_ROLES = 400202
+    NO_QUOTA_FOR_ACCOUNT = 400203
+    NO_QUOTA_FOR_ROLE = 400204
+    ROLE_IS_BOUND = 400205
+    NEW_PASSWORD_BAD = 400206
+    UNAUTHORIZED = 401201
+    WRONG_LOGIN = 401202
+    NO_AUTHORIZATION = 401204
+    TOKEN_EXPIRED = 401205
+    ACCOUNT_DELETED = 401206
+    WRONG_PASSWORD = 401207
+    FORBIDDEN = 403001
+    ACCOUNT_BLOCKED = 403201
+    BUILT_IN_ACCOUNT = 403202
+    BUILT_IN_ROLE = 403203
+    OWN_ACCOUNT = 403204
+    NO_PERMISSION = 403205
+    RECORD_NOT_EXISTS = 404001
+    RECORD_EXISTS = 409001
+    ACCOUNT_EXISTS = 409200
+    ROLE_EXISTS = 409201
+    TOO_MANY_LOGINS = 429001
+    """Ours: the original hashes all that come."""
     INTERNAL = 500003
     UNAVAILABLE = 500011
 
@@ -59,6 +87,31 @@ _MESSAGES = {
     Code.TAG_NOT_EXISTS: "Tag does not exist",
     Code.SERVICE_HAS_CONSUMERS: "Consumer(s) depends on this micro-service",
     Code.VERSION_NOT_EXISTS: "Micro-service version does not exist",
+    Code.NOT_ENOUGH_QUOTA: "Not enough quota",
+    Code.ACCOUNT_NOT_EXISTS: "Account not exists",
+    Code.ROLE_NOT_EXISTS: "Role not exists",
+    Code.UNKNOWN_ROLES: "Account has invalid role(s)",
+    Code.NO_QUOTA_FOR_ACCOUNT: "No quota to create account",
+    Code.NO_QUOTA_FOR_ROLE: "No quota to create role",
+    Code.ROLE_IS_BOUND: "Role is bound to some user(s)",
+    Code.NEW_PASSWORD_BAD: "New password is bad",
+    Code.UNAUTHORIZED: "Request unauthorized",
+    Code.WRONG_LOGIN: "User name or password is wrong",
+    Code.NO_AUTHORIZATION: "No authorization header",
+    Code.TOKEN_EXPIRED: "Token is expired",
+    Code.ACCOUNT_DELETED: "The account that owns the token is deleted",
+    Code.WRONG_PASSWORD: "Password is wrong",
+    Code.FORBIDDEN: "Forbidden",
+    Code.ACCOUNT_BLOCKED: "Account blocked",
+    Code.BUILT_IN_ACCOUNT: "Forbid to operate build-in account(s)",
+    Code.BUILT_IN_ROLE: "Forbid to operate build-in role(s)",
+    Code.OWN_ACCOUNT: "Forbid to operate your own account",
+    Code.NO_PERMISSION: "No permission(s)",
+    Code.ACCOUNT_EXISTS: "account name is duplicated",
+    Code.ROLE_EXISTS: "role name is duplicated",
+    Code.TOO_MANY_LOGINS: "Too many logins",
+    Code.RECORD_NOT_EXISTS: "record does not exist",
+    Code.RECORD_EXISTS: "record already exist",
     Code.INTERNAL: "Internal server error",
     Code.UNAVAILABLE: "Registry service is unavailable",
 }
@@ -68,7 +121,33 @@ _CODES: dict[type[FacadeError], Code] = {
     ServiceNotFound: Code.SERVICE_NOT_EXISTS,
     InstanceNotFound: Code.INSTANCE_NOT_EXISTS,
     StoreUnavailable: Code.UNAVAILABLE,
+    refusals.BadCredentials: Code.UNAUTHORIZED,
+    refusals.WrongPassword: Code.WRONG_LOGIN,
+    refusals.NoCredentials: Code.NO_AUTHORIZATION,
+    refusals.TokenExpired: Code.TOKEN_EXPIRED,
+    refusals.AccountGone: Code.ACCOUNT_DELETED,
+    refusals.LockedOut: Code.ACCOUNT_BLOCKED,
+    refusals.NotPermitted: Code.NO_PERMISSION,
+    refusals.TooManyLogins: Code.TOO_MANY_LOGINS,
 }
+
+_FAULTS = {
+    Fault.NO_SUCH_ACCOUNT: Code.ACCOUNT_NOT_EXISTS,
+    Fault.NO_SUCH_ROLE: Code.ROLE_NOT_EXISTS,
+    Fault.UNKNOWN_ROLES: Code.UNKNOWN_ROLES,
+    Fault.TOO_MANY_ACCOUNTS: Code.NO_QUOTA_FOR_ACCOUNT,
+    Fault.TOO_MANY_ROLES: Code.NO_QUOTA_FOR_ROLE,
+    Fault.ROLE_IN_USE: Code.ROLE_IS_BOUND,
+    Fault.BAD_NEW_PASSWORD: Code.NEW_PASSWORD_BAD,
+    Fault.WRONG_OLD_PASSWORD: Code.WRONG_PASSWORD,
+    Fault.BUILT_IN_ACCOUNT: Code.BUILT_IN_ACCOUNT,
+    Fault.BUILT_IN_ROLE: Code.BUILT_IN_ROLE,
+    Fault.OWN_ACCOUNT: Code.OWN_ACCOUNT,
+    Fault.ACCOUNT_OF_SOMEBODY_ELSE: Code.FORBIDDEN,
+    Fault.ACCOUNT_EXISTS: Code.ACCOUNT_EXISTS,
+    Fault.ROLE_EXISTS: Code.ROLE_EXISTS,
+}
+"""Source: go-chassis/cari, rbac/error.go."""
 
 
 class Refused(FacadeError):
@@ -91,10 +170,13 @@ def to_refusal(error: FacadeError) -> Refusal:
     Source: go-chassis/cari, pkg/errsvc/err.go.
     """
     if isinstance(error, UpstreamRefused):  # in its own words: clients know its codes, of quotas for one
-        code = error.code or Code.INVALID_PARAMETERS
-        status = code // 1000 if 400_000 <= code < 500_000 else 500
-        return Refusal(status, Error(error_code=str(int(code)), error_message=str(error)))
-    code = error.code if isinstance(error, Refused) else _code(type(error))
+        number = error.code or Code.INVALID_PARAMETERS
+        status = number // 1000 if 400_000 <= number < 500_000 else 500
+        return Refusal(status, Error(error_code=str(int(number)), error_message=str(error)))
+    if isinstance(error, AccountRefused):
+        code = _FAULTS[error.fault]
+    else:
+        code = error.code if isinstance(error, Refused) else _code(type(error))
     detail = "leaseId not exist, instance not exist" if isinstance(error, InstanceNotFound) else str(error)
     # The original says 500 also when its store is full; that it will take writes again only with room is worth telling.
     status = 507 if isinstance(error, StoreFull) else code // 1000
@@ -136,6 +218,14 @@ def decode(kind: type[DocumentT], body: bytes) -> DocumentT:
     return record
 
 
+def unmarshal(kind: type[DocumentT], body: bytes) -> DocumentT:
+    """The same for what is about instances: there the original says nothing but the first two words."""
+    try:
+        return decode(kind, body)
+    except MalformedDocument as error:
+        raise MalformedDocument(f"Unmarshal error: {error}") from None
+
+
 _Place = tuple[str, str, Any] | None
 """Where in a document a value stands: the type and the name of the member, and where that type stands. Put into words
 only when it is told; a batch of a thousand has three thousand places.
@@ -162,7 +252,7 @@ def _make_reader(kind: Any) -> _Reader:
     if origin is tuple:
         return _list_reader(arguments[0])
     if origin is dict:
-        return _read_texts
+        return _read_texts if arguments[1] is str else _read_object
     if isinstance(kind, type) and issubclass(kind, Document):
         return _document_reader(kind)
     return {str: _read_text, int: _read_number, bool: _read_truth}[kind]
@@ -178,12 +268,16 @@ def _document_reader(kind: type[Document]) -> _Reader:
     def read(value: Any, place: _Place) -> Document:
         if type(value) is not dict:
             raise _misfit(value, place, f"discovery.{owner}")
-        members = {}
+        members: dict[str, Any] = {}
         for stated, member in value.items():
             field = fields.get(stated.lower())
             if field is not None and member is not None:
                 name, spelt, reader = field
-                members[name] = reader(member, (owner, spelt, place))
+                told, read_now = members.get(name), reader(member, (owner, spelt, place))
+                if type(told) is dict:  # twice the same map, in two spellings: Go adds the second to the first
+                    told.update(read_now)  # in place: there are a thousand spellings of `properties`
+                else:
+                    members[name] = read_now
         return kind(**members)
 
     return read
@@ -191,7 +285,6 @@ def _document_reader(kind: type[Document]) -> _Reader:
 
 def _list_reader(kind: Any) -> _Reader:
     reader = _reader(kind)
-    empty = kind() if isinstance(kind, type) else ""
     named = "string" if kind is str else f"*discovery.{getattr(kind, '__name__', kind)}"
 
     def read(value: Any, place: _Place) -> tuple[Any, ...]:
@@ -199,7 +292,9 @@ def _list_reader(kind: Any) -> _Reader:
             raise _misfit(value, place, f"[]{named}")
         if len(value) > _MOST_ITEMS:
             raise MalformedDocument(f"{_path(place)}: more than {_MOST_ITEMS} items")
-        return tuple(empty if item is None else reader(item, place) for item in value)
+        if None in value and kind is not str:
+            raise MalformedDocument("invalid nil pointer")
+        return tuple("" if item is None else reader(item, place) for item in value)
 
     return read
 
@@ -208,6 +303,12 @@ def _read_texts(value: Any, place: _Place) -> dict[str, str]:
     if type(value) is not dict:
         raise _misfit(value, place, "map[string]string")
     return {name: "" if member is None else _read_text(member, place) for name, member in value.items()}
+
+
+def _read_object(value: Any, place: _Place) -> dict[str, Any]:
+    if type(value) is not dict:
+        raise _misfit(value, place, "map[string]interface {}")
+    return value
 
 
 def _read_text(value: Any, place: _Place) -> str:

@@ -79,6 +79,9 @@ class Backend(Protocol):
         Raises UpstreamRefused for an instance that does not fit at all.
         """
 
+    def lost(self, record: Instance) -> str:
+        """What of an instance that it takes cannot be kept or seen there, for people; empty when nothing is. Pure."""
+
     async def watch(self, hint: Callable[[], None]) -> None:
         """Call `hint` whenever something may have changed there; runs until cancelled, and may do nothing at all."""
 

@@ -1,12 +1,12 @@
-"""Whether a registry behind us answers; many calls to it at once; and long work with room for others in between."""
+"""Whether a registry behind us or a Redis answers, and many calls to it at once."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from facade.clock import Clock
 from facade.errors import OwnStoreUnavailable, StoreUnavailable
@@ -14,8 +14,6 @@ from facade.errors import OwnStoreUnavailable, StoreUnavailable
 CALLS_AT_ONCE = 32
 """Half of what may be under way: the rest is for readings, renewals and clients. A ServiceCenter waits for its etcd
 most of the time, so it takes more of them at once than one after the other."""
-
-_T = TypeVar("_T")
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +38,12 @@ class Contact:
     def lose(self, reason: object) -> None:
         if not self.is_lost:
             self._lost_s = self._clock.monotonic_s()
-            log.error("registry behind us does not answer registry=%s reason=%s", self.title, reason)
+            log.error("store does not answer store=%s reason=%s", self.title, reason)
         self.trouble = str(reason) or "no answer"
 
     def regain(self) -> None:
         if self.is_lost:
-            log.warning("registry behind us is back registry=%s after_s=%.0f", self.title, self.lost_for_s)
+            log.warning("store is back store=%s after_s=%.0f", self.title, self.lost_for_s)
         self.trouble = ""
 
     @contextmanager
@@ -54,17 +52,17 @@ class Contact:
         try:
             yield
         except OwnStoreUnavailable as error:
-            self._tell_once(error)
+            self.tell_once(error)
         except StoreUnavailable as error:
             self.lose(error)
         except Exception as error:
-            self._tell_once(error)
+            self.tell_once(error)
             self.lose(f"a fault of this server, see its log: {error!r}")
 
-    def _tell_once(self, error: Exception) -> None:
+    def tell_once(self, error: Exception) -> None:
         """The same one every second is one line."""
         if self._fault != (fault := repr(error)):
-            log.error("not carried out registry=%s", self.title, exc_info=error)
+            log.error("not carried out store=%s", self.title, exc_info=error)
         self._fault = fault
 
 
@@ -82,11 +80,3 @@ async def at_once(calls: Iterable[Coroutine[Any, Any, None]]) -> None:
     finally:
         for worker in workers:
             worker.cancel()
-
-
-async def in_turns(items: Iterable[_T], a_turn: int) -> AsyncIterator[_T]:
-    """Each of them as they are now, with room for others in between."""
-    for number, item in enumerate(list(items), 1):
-        yield item
-        if number % a_turn == 0:
-            await asyncio.sleep(0)

@@ -19,7 +19,8 @@ from facade.errors import UpstreamRefused
 from facade.registry import rules
 from facade.registry.model import Instance, InstanceKey, Origin, Record, RecordKey, Revision, ServiceId
 from facade.registry.rules import Policy
-from facade.stores.contact import at_once, in_turns
+from facade.registry.turns import in_turns
+from facade.stores.contact import at_once
 from facade.stores.members import Members
 from facade.stores.mirror import Mirror, is_same
 from facade.stores.outward import RENEWALS_A_CALL

@@ -17,6 +17,7 @@ from facade.errors import StoreUnavailable
 from facade.eureka.client import EurekaClient
 from facade.eureka.records import BatchItem, BatchResult
 from facade.outbound import Outbound
+from facade.tls import Trust
 
 LOOK_EVERY_S = 60.0
 MOST_ASKED = 16
@@ -103,9 +104,9 @@ class Nodes:
         self._strangers = strangers
 
 
-async def facades_among(urls: Sequence[str]) -> Collection[str]:
+async def facades_among(urls: Sequence[str], trust: Trust | None = None) -> Collection[str]:
     """Nodes that list us, or another of us, as their peer name it beside the others."""
-    outbound = Outbound(urls)
+    outbound = Outbound(urls, trust=trust)
     client = EurekaClient(outbound)
     try:
         answers = await asyncio.gather(*map(client.is_facade, urls), return_exceptions=True)

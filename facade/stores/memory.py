@@ -14,6 +14,7 @@ from facade.registry.store import Commit, Follower, Put, Snapshot, StoreHealth, 
 class MemoryStore:
     """Keeps its records from one `open` to the next, so that a restart can be played within one process."""
 
+    cluster = None
     data_age_s = 0.0
     has_data = True
 

@@ -21,11 +21,11 @@ from facade.clock import Clock
 from facade.errors import MalformedDocument, OwnStoreUnavailable, StoreUnavailable, UpstreamRefused
 from facade.registry import rules
 from facade.registry.model import Cause, Instance, InstanceKey, Microservice, Record, RecordKey
-from facade.registry.store import Put, Remove, StoreHealth, Write
-from facade.registry.turns import Turns
+from facade.registry.store import Put, Remove, StoreHealth, Write, key_of
+from facade.registry.turns import Turns, in_turns
 from facade.stores.backend import Backend, Seen
-from facade.stores.contact import Contact, at_once, in_turns
-from facade.stores.outward import Outward, key_of
+from facade.stores.contact import Contact, at_once
+from facade.stores.outward import Outward
 
 READ_EVERY_S = 1.0
 READ_AT_MOST_EVERY_S = 0.1
@@ -127,6 +127,7 @@ class Mirror:
             waiting=len(self.outward.outbox),
             parked=len(self.outward.parked),
             doubted=len(self._doubted),
+            trouble=self.contact.trouble,
         )
 
     @property
@@ -231,7 +232,7 @@ class Mirror:
             known = chain(self._held, self.copies)
             keys: list[RecordKey] = [*seen.records, *(key for key in known if key not in seen.records)]
         else:
-            keys = [*{*(seen.changed or ()), *self._revisit, *self.outward.take_unread()}]
+            keys = [*{*(seen.changed or ()), *self._revisit, *self.outward.traces.take_unread()}]
         self._revisit = set()
         await self._note_copies(keys, seen)
         await self._show(await self._differences(keys, seen, began_s), began_s)
@@ -274,7 +275,7 @@ class Mirror:
 
     async def _is_really_there(self, there: Record) -> bool:
         """What we have just ended may be shown for a while by caches: asked live."""
-        if not self.outward.was_ended(there.key) or await self.backend.holds(there):
+        if not self.outward.traces.was_ended(there.key) or await self.backend.holds(there):
             return True
         self._revisit.add(there.key)
         return False
@@ -285,7 +286,7 @@ class Mirror:
 
         async def ask(key: RecordKey) -> None:
             here = self._held.get(key)
-            if here is None or not self.outward.was_written(key):
+            if here is None or not self.outward.traces.was_written(key):
                 really.append(key)
                 return
             try:
@@ -323,7 +324,7 @@ class Mirror:
             return False
 
     def _is_missing_here(self, record: Record) -> bool:
-        return record.key not in self._held and not self.outward.was_ended(record.key)
+        return record.key not in self._held and not self.outward.traces.was_ended(record.key)
 
     async def _believed(self, gone: list[RecordKey]) -> list[RecordKey]:
         """Those of the gone that are taken for gone."""

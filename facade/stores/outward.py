@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from facade.clock import Clock
 from facade.errors import StoreUnavailable, UpstreamRefused
 from facade.registry import rules
 from facade.registry.model import Instance, InstanceKey, Origin, Record, RecordKey, SchemaId, ServiceId
-from facade.registry.store import Put, Write
+from facade.registry.store import Put, Write, key_of
 from facade.registry.turns import Turns
 from facade.stores.backend import Backend
 from facade.stores.contact import Contact, at_once
+from facade.stores.traces import Traces
 
 OUTBOX_LIMIT = 10_000
 """Records that may wait; a server away for long costs no more memory than that."""
@@ -32,8 +32,6 @@ GIVEN_UP_AFTER_S = 600.0
 RENEWALS_A_CALL = 500
 PARKED_FOR_S = 60.0
 TIDY_EVERY_S = 30.0
-ENDED_KEPT_S = 660.0
-"""A ServiceCenter shows for up to ten minutes what we have ended: its longest self-protection."""
 
 log = logging.getLogger(__name__)
 
@@ -85,29 +83,13 @@ class Outward:
         self._due: dict[InstanceKey, None] = {}
         self._unknown: set[InstanceKey] = set()
         self._alive_until_s: dict[InstanceKey, float] = {}
-        self._writing: dict[RecordKey, int] = {}
-        self._written_s: dict[RecordKey, float] = {}
-        self._unread: set[RecordKey] = set()
-        self._ended_s: dict[RecordKey, float] = {}
+        self.traces = Traces(clock, backend.lag_s)
         self._failing: dict[RecordKey, Failing] = {}
         self._refused: dict[RecordKey, Record] = {}
         self._look = look
         self._tidied_s = clock.monotonic_s()
 
     # Writes
-
-    @contextmanager
-    def writing(self, key: RecordKey) -> Iterator[None]:
-        """Around a write, from the first call there to the end of the commit here: no reading judges the record."""
-        self._writing[key] = self._writing.get(key, 0) + 1
-        try:
-            yield
-        finally:
-            self._writing[key] -= 1
-            if not self._writing[key]:
-                del self._writing[key]
-            self._written_s[key] = self._clock.monotonic_s()
-            self._unread.add(key)
 
     async def write(self, write: Write, before: Record | None) -> None:
         """`before` is the record as it is held until now.
@@ -132,10 +114,10 @@ class Outward:
         key = key_of(write)
         if isinstance(write, Put) and isinstance(write.record, Instance):
             self._alive_until_s[write.record.key] = self._clock.monotonic_s() + write.record.lease.first_ms / 1000
-            self._ended_s.pop(key, None)
+            self.traces.note_listed(key)
         elif not isinstance(write, Put):
             self.forget(key)
-            self._ended_s[key] = self._clock.monotonic_s()
+            self.traces.note_ended(key)
 
     async def _send(self, waiting: Waiting) -> None:
         write, held = waiting
@@ -291,7 +273,7 @@ class Outward:
         if isinstance(write, Put) and isinstance(write.record, Instance) and not self.is_alive(write.record.key):
             self._drop_waiting(key, waiting)  # its lease ended meanwhile: the reading that follows will not find it
             return
-        with self.writing(key):
+        with self.traces.writing(key):
             try:
                 await self._send(waiting)
             except UpstreamRefused as error:
@@ -345,7 +327,7 @@ class Outward:
             record = self._held.get(key)
             if record is None or self._refused.get(key) is record:  # ended while others were pushed, or in vain
                 return
-            with self.writing(key):
+            with self.traces.writing(key):
                 try:
                     await self._backend.put(record, None)
                 except UpstreamRefused as error:
@@ -376,22 +358,7 @@ class Outward:
 
     def is_settled(self, key: RecordKey, read_s: float) -> bool:
         """Whether a reading that began then may judge a record."""
-        if key in self._writing or key in self.outbox or key in self.parked:
-            return False
-        return self._written_s.get(key, float("-inf")) + self._backend.lag_s < read_s
-
-    def take_unread(self) -> Collection[RecordKey]:
-        """What was written since this was last asked: somebody may have ended it before any reading showed it."""
-        unread, self._unread = self._unread, set()
-        return unread
-
-    def was_written(self, key: RecordKey) -> bool:
-        """Whether we wrote it so lately that readings may not show it yet."""
-        return key in self._written_s
-
-    def was_ended(self, key: RecordKey) -> bool:
-        """Whether we ended it so lately that it may only seem to be there."""
-        return key in self._ended_s
+        return key not in self.outbox and key not in self.parked and self.traces.is_before(key, read_s)
 
     def lapsed(self) -> list[RecordKey]:
         """Parked instances whose lease has ended: nobody else can end them."""
@@ -413,18 +380,12 @@ class Outward:
         for gone in [key for key in self._alive_until_s if key not in self._held and key not in self.outbox]:
             self.forget(gone)
         self._refused = {key: record for key, record in self._refused.items() if self._held.get(key) is record}
-        for times, kept_s in ((self._written_s, self._backend.lag_s + 60), (self._ended_s, ENDED_KEPT_S)):
-            for key in [key for key, at_s in times.items() if at_s + kept_s < now_s]:
-                del times[key]
+        self.traces.tidy()
 
 
 def told(key: RecordKey) -> str:
     """A key as log lines have it: clients choose ids, and as long ones as they like."""
     return repr(key)[:200]
-
-
-def key_of(write: Write) -> RecordKey:
-    return write.record.key if isinstance(write, Put) else write.key
 
 
 def _note_failure(failed: dict[RecordKey, str], key: RecordKey, error: Exception) -> None:

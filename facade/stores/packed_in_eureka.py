@@ -70,6 +70,13 @@ def pack(instance: Instance, service: Microservice | None, cluster: str = "") ->
     )
 
 
+def lost(instance: Instance) -> str:
+    """What of an instance is lost there, for people; empty when nothing is."""
+    pack(instance, None)
+    is_listed = eureka.from_instance(instance) is not None
+    return "" if is_listed else "it has no address that speaks HTTP, so Eureka's clients do not see it"
+
+
 def unpack(info: InstanceInfo, policy: Policy) -> tuple[Instance, Microservice | None] | None:
     """The instance that was packed, and its microservice where that was too; None for a document of anything else.
 

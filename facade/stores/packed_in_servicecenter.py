@@ -80,6 +80,12 @@ def is_truncated(document: MicroServiceInstance) -> bool:
     return TRUNCATED in document.properties
 
 
+def lost(instance: Instance) -> str:
+    """What of an instance is lost there, for people; empty when nothing is. Raises UpstreamRefused."""
+    is_cut = is_truncated(pack(instance))
+    return f"its document is larger than the {REGISTER_BYTES} bytes that ServiceCenter reads" if is_cut else ""
+
+
 def is_packed(document: MicroServiceInstance) -> bool:
     return document.properties.get(ORIGIN) == Origin.EUREKA
 

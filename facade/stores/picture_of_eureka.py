@@ -305,11 +305,12 @@ _ACTIONS: dict[str | None, Callable[[Picture, Address, BatchItem], BatchResult]]
 def record_of(info: InstanceInfo, policy: Policy) -> tuple[Instance, Microservice | None]:
     """A document of that server as the record it is by itself, and the microservice that came with it. Pure."""
     info = unseal(info)
-    return unpack(info, policy) or (_to_native(info, policy), None)
+    return unpack(info, policy) or (native_of(info, Space(), policy), None)
 
 
-def _to_native(info: InstanceInfo, policy: Policy) -> Instance:
-    instance = mapping.to_instance(info, Space(), policy, info.last_updated_ms)
+def native_of(info: InstanceInfo, space: Space, policy: Policy) -> Instance:
+    """A document that a Eureka server lists for its own, as the record it is."""
+    instance = mapping.to_instance(info, space, policy, info.last_updated_ms)
     # An override hides the owner's own word, and it hides nothing but UP and OUT_OF_SERVICE.
     is_hidden = instance.override is not None and instance.override is instance.status
     return replace(

@@ -62,11 +62,12 @@ _encode = msgspec.msgpack.Encoder().encode
 class SqliteStore:
     """Everything here runs on the event loop; what waits for the disk is in `_Database`, on a thread of its own."""
 
+    cluster = None
     data_age_s = 0.0
     has_data = True
 
     def __init__(self, path: Path, clock: Clock) -> None:
-        self._path = path
+        self.path = path
         self._database = _Database(path, clock)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
         self._held: set[RecordKey] = set()
@@ -99,7 +100,7 @@ class SqliteStore:
         return False
 
     def health(self) -> StoreHealth:
-        place = f"SQLite at {self._path}, records: {len(self._held)}"
+        place = f"SQLite at {self.path}, records: {len(self._held)}"
         if self._trouble is not None:
             return StoreHealth(False, f"{place}; writes are refused: {self._trouble}; renewals and reads go on.")
         return StoreHealth(True, f"{place}; each is on disk before its write is answered.")
@@ -150,14 +151,14 @@ class SqliteStore:
         if not isinstance(error, StoreUnavailable):
             return
         if self._trouble is None:
-            log.error("store refuses writes path=%s reason=%s", self._path, error)
+            log.error("store refuses writes path=%s reason=%s", self.path, error)
         self._trouble = error
         if self._recovering is None and self._follower is not None:
             self._recovering = asyncio.create_task(self._recover())
 
     def _note_success(self) -> None:
         if self._trouble is not None:
-            log.warning("store takes writes again path=%s", self._path)
+            log.warning("store takes writes again path=%s", self.path)
         self._trouble = None
 
     async def _recover(self) -> None:

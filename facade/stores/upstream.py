@@ -11,16 +11,18 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 
-from facade.errors import FacadeError, StoreUnavailable
+from facade.errors import FacadeError, StoreUnavailable, UpstreamRefused
 from facade.registry.model import Instance, InstanceKey, Origin, Record, RecordKey, Revision, ServiceId
-from facade.registry.store import Commit, Follower, Put, Snapshot, Store, StoreHealth, Write
+from facade.registry.store import Commit, Follower, Put, Snapshot, Store, StoreHealth, Write, key_of
 from facade.registry.turns import Turns
+from facade.stores.fit import WHOLE, Fit, Kept
 from facade.stores.mirror import Mirror
-from facade.stores.outward import key_of
 from facade.stores.publishing import Publisher
 
 
 class UpstreamStore:
+    cluster = None
+
     def __init__(self, local: Store, mirrors: Sequence[Mirror], publisher: Publisher | None = None) -> None:
         """With several mirrors, each record belongs to the first that it concerns; `publisher` copies between them."""
         self.mirrors = mirrors
@@ -70,7 +72,7 @@ class UpstreamStore:
             key = key_of(write)
             mirror = self._mirror_of(key)
             if mirror is not None:
-                written.enter_context(mirror.outward.writing(key))
+                written.enter_context(mirror.outward.traces.writing(key))
                 await mirror.outward.write(write, before[key] if key in before else self._held.get(key))
             before[key] = write.record if isinstance(write, Put) else None
 
@@ -116,6 +118,28 @@ class UpstreamStore:
         """Whether an instance lives is decided where it is kept; and while there is nobody to ask, it lives."""
         return self._mirror_of(key) is not None
 
+    def is_here_alone(self, key: RecordKey) -> bool:
+        """Whether a record of this kind is kept by us, and no registry behind us has a say in it."""
+        return self._mirror_of(key) is None
+
+    def fit(self, record: Record) -> Fit:
+        """How a record would be kept there; what is looked at is the record alone."""
+        mirror = self._mirror_of(record.key)
+        if mirror is None:
+            return Fit(Kept.HERE_ALONE, "there is no place for it there")
+        try:
+            mirror.backend.as_kept(record)
+            lost = mirror.backend.lost(record) if isinstance(record, Instance) else ""
+        except UpstreamRefused as error:
+            is_parked = isinstance(record, Instance) and record.key.origin is not mirror.backend.origin
+            return Fit(Kept.HERE_ALONE if is_parked else Kept.REFUSED, str(error))
+        return Fit(Kept.IN_PART, lost) if lost else WHOLE
+
+    def parked(self, key: RecordKey) -> str:
+        """Why the registry behind us did not take an instance that was written; empty when it did."""
+        found = [mirror.outward.parked[key].reason for mirror in self.mirrors if key in mirror.outward.parked]
+        return found[0] if found else ""
+
     def health(self) -> StoreHealth:
         own = self._local.health()
         states = [mirror.health() for mirror in self.mirrors]
@@ -128,6 +152,7 @@ class UpstreamStore:
             waiting=sum(state.waiting for state in states),
             parked=sum(state.parked for state in states),
             doubted=sum(state.doubted for state in states) + (self._publisher.held_back if self._publisher else 0),
+            trouble="; ".join(state.trouble for state in states if state.trouble),
         )
 
     async def close(self) -> None:

@@ -37,6 +37,7 @@ from facade.registry.model import (
     Space,
 )
 from facade.registry.rules import Policy, is_same_but_for_time
+from facade.stores import packed_in_eureka
 from facade.stores.backend import Seen
 from facade.stores.eureka_nodes import FindFacades, Nodes, facades_among
 from facade.stores.leases_in_eureka import PackedLeases
@@ -178,6 +179,9 @@ class EurekaBackend:
         if record.key.origin is not Origin.EUREKA:
             path_of(document.app, document.effective_id)
         return record_of(document, self._policy)[0]
+
+    def lost(self, record: Instance) -> str:
+        return packed_in_eureka.lost(record) if record.key.origin is Origin.SERVICECENTER else ""
 
     # Writing
 

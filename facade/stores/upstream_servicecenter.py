@@ -40,6 +40,7 @@ from facade.servicecenter.mapping import from_service, implied_service, to_insta
 from facade.servicecenter.records import MicroService, MicroServiceInstance, ModifySchemaRequest
 from facade.servicecenter.validation import check_schema, check_service, check_tags
 from facade.servicecenter.wire import Code
+from facade.stores import packed_in_servicecenter
 from facade.stores.backend import Seen
 from facade.stores.marks import ORIGIN
 from facade.stores.packed_in_servicecenter import pack, unpack
@@ -130,6 +131,9 @@ class ServiceCenterBackend:
             return unpack(document, record.service, self._policy) or record
         owner = Microservice(key=ServiceId(record.key.space.tenant, record.key.group), name=record.service)
         return to_instance(document, owner, record.portable_id, self._policy)
+
+    def lost(self, record: Instance) -> str:
+        return packed_in_servicecenter.lost(record)
 
     # Writing
 

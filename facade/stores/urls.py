@@ -12,16 +12,16 @@ from facade.errors import StartRefused
 from facade.registry.model import Origin
 from facade.registry.store import Store
 from facade.stores.memory import MemoryStore
+from facade.stores.redis_url import SCHEMES
 from facade.stores.sqlite import SqliteStore
 
 DEFAULT_FILE = "registry.db"
 """Where records are kept within the data directory when the URL names no file."""
 
 _POSSIBLE = (
-    "possible are sqlite:/// (a file in the data directory), sqlite:///path/to/file, memory://, "
+    "possible are sqlite:/// (a file in the data directory), sqlite:///path/to/file, memory://, redis://HOST:6379, "
     "servicecenter+http://HOST:30100 and eureka+http://HOST:8761/eureka"
 )
-_LATER = {"redis", "rediss", "redis+sentinel", "redis+cluster"}
 _UPSTREAM = {
     "servicecenter+http": Origin.SERVICECENTER,
     "servicecenter+https": Origin.SERVICECENTER,
@@ -68,8 +68,6 @@ def own_store(url: str, data_dir: Path, clock: Clock) -> Store:
     The path of sqlite:///path/to/file is absolute, with three slashes or, as SQLAlchemy writes it, four.
     """
     scheme, host, path, query, fragment = urlsplit_or_refuse(url)
-    if scheme in _LATER:
-        raise StartRefused(f"store: {scheme}:// is not built yet; {_POSSIBLE}")
     if scheme not in ("memory", "sqlite"):
         what = f"{scheme}:// is not known" if scheme else "a URL is needed"
         raise StartRefused(f"store: {what}; {_POSSIBLE}")
@@ -78,6 +76,11 @@ def own_store(url: str, data_dir: Path, clock: Clock) -> Store:
     if scheme == "memory":
         return _memory(host + path, clock)
     return _sqlite(host, unquote(path), data_dir, clock)
+
+
+def is_own(url: str) -> bool:
+    """Whether this is how a store of our own is named, whether or not there is such a one."""
+    return urlsplit_or_refuse(url).scheme in {"sqlite", "memory"} | SCHEMES
 
 
 def mirror_store(registries: Sequence[UpstreamUrl], data_dir: Path, clock: Clock) -> Store:
@@ -93,7 +96,7 @@ def urlsplit_or_refuse(url: str) -> SplitResult:
     try:
         return urlsplit(url)
     except ValueError:  # its text may repeat the part with the password
-        raise StartRefused(f"store: not a URL; {_POSSIBLE}") from None
+        raise StartRefused(f"store: not a URL (in a password, [ is written %5B and @ %40); {_POSSIBLE}") from None
 
 
 def _upstream(url: str, scheme: str) -> UpstreamUrl:

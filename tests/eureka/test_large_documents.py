@@ -10,6 +10,7 @@ import httpx
 import msgspec
 import pytest
 
+from conformance.peers.patience import PATIENCE_S
 from facade.clock import ManualClock
 from facade.eureka import routes
 from facade.eureka.documents import PARTS_AT_ONCE, Documents, SpaceDocuments, Unfinished
@@ -124,7 +125,7 @@ async def test_who_waits_for_a_document_gets_it_however_fast_others_change_it(
 
     async with httpx.AsyncClient(transport=httpx.ASGITransport(front), base_url="http://eureka") as client:
         changing = asyncio.create_task(change())
-        answer = await asyncio.wait_for(client.get("/eureka/apps", headers={"Accept": "application/json"}), 30)
+        answer = await asyncio.wait_for(client.get("/eureka/apps", headers={"Accept": "application/json"}), PATIENCE_S)
         changing.cancel()
 
     assert len(answer.json()["applications"]["application"]) == APPLICATIONS + 1

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from itertools import count
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
 
+from conformance.peers.patience import PATIENCE_S
 from facade.clock import ManualClock
 from facade.errors import StartRefused
 from facade.eureka import peers as peers_module
@@ -22,7 +24,7 @@ from facade.outbound import Outbound
 from facade.registry.registry import Registry
 from facade.servicecenter.routes import ServiceCenterFront, ServiceCenterOptions
 from facade.stores.memory import MemoryStore
-from tests.eureka.registrations import body
+from tests.eureka.registrations import body, document, instance
 
 pytestmark = pytest.mark.anyio
 
@@ -71,8 +73,8 @@ class Node:
         listed = msgspec.json.decode(answer.content)["application"]["instance"]
         return {one["instanceId"]: one["status"] for one in listed}
 
-    async def shows(self, expected: dict[str, str], within_s: float = 5) -> None:
-        give_up_s = asyncio.get_running_loop().time() + within_s
+    async def shows(self, expected: dict[str, str]) -> None:
+        give_up_s = asyncio.get_running_loop().time() + PATIENCE_S
         while (seen := await self.statuses()) != expected:
             assert asyncio.get_running_loop().time() < give_up_s, seen
             await asyncio.sleep(0.01)
@@ -124,8 +126,8 @@ def _answered(status: int, body: bytes = b"") -> httpx.Response:
     return httpx.Response(status, stream=httpx.ByteStream(body))
 
 
-async def until(is_so: Callable[[], bool], within_s: float = 15) -> None:
-    give_up_s = asyncio.get_running_loop().time() + within_s
+async def until(is_so: Callable[[], bool]) -> None:
+    give_up_s = asyncio.get_running_loop().time() + PATIENCE_S
     while not is_so():
         assert asyncio.get_running_loop().time() < give_up_s
         await asyncio.sleep(0.01)
@@ -241,7 +243,7 @@ async def test_a_peer_that_is_away_holds_up_nobody_and_is_told_when_it_is_back(s
     assert b'"unavailable-replicas":"http://b:8761/eureka/,"' in document
     network.down.clear()
 
-    await b.shows({"i1": "UP"}, within_s=15)
+    await b.shows({"i1": "UP"})
 
 
 async def test_at_the_start_the_peers_list_is_taken_over_but_for_what_was_not_born_in_eureka(start: Start) -> None:
@@ -302,7 +304,7 @@ async def test_we_may_be_among_our_own_peers(start: Start) -> None:
     await b.shows({"i1": "UP"})
 
     assert [peer.url for peer in a.peers.health()] == ["http://b:8761/eureka"]
-    assert not any(peer.waiting for peer in a.peers.health())
+    await until(lambda: not any(peer.waiting for peer in a.peers.health()))
 
 
 async def test_one_item_that_a_peer_does_not_take_costs_no_other(registry: Registry, monkeypatch: Any) -> None:
@@ -353,7 +355,7 @@ async def test_a_name_stands_for_all_its_addresses(registry: Registry, monkeypat
     )
     seen: list[list[str]] = []
     task = asyncio.create_task(peers.run())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while addresses:
             await asyncio.sleep(0.005)
             shown = sorted(peer.url for peer in peers.health())
@@ -363,6 +365,98 @@ async def test_a_name_stands_for_all_its_addresses(registry: Registry, monkeypat
 
     assert seen[0] == ["http://10.0.0.1:1/x", "http://10.0.0.2:1/x", "http://b:2/eureka"]
     assert seen[-1] == ["http://10.0.0.2:1/x", "http://[fd00::3]:1/x", "http://b:2/eureka"]
+
+
+async def test_what_happens_before_a_name_is_looked_up_is_told_to_whom_it_stands_for(
+    registry: Registry, monkeypatch: Any
+) -> None:
+    """A name server is often the last to be there; a cancellation is not told by any later renewal."""
+    is_known, told = False, []
+
+    async def resolve(host: str, port: int, **_: Any) -> list[Any]:
+        if not is_known:
+            raise OSError("no such name")
+        return [(0, 0, 0, "", ("10.0.0.1", port))]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.startswith("/eureka/peerreplication"):
+            items = msgspec.json.decode(request.content)["replicationList"]
+            told.extend((item["action"], item["id"]) for item in items)
+            return _answered(200, msgspec.json.encode({"responseList": [{"statusCode": 200} for _ in items]}))
+        return _answered(403)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve, raising=False)
+    monkeypatch.setattr(peers_module, "TRY_AGAIN_S", 0.01)
+    peers = Peers(
+        registry,
+        ["dns+http://eureka.svc:1"],
+        lambda url: EurekaClient(Outbound([url.base], transport=httpx.MockTransport(answer))),
+    )
+    task = asyncio.create_task(peers.run())
+    await asyncio.sleep(0.05)
+    for instance_id in ("stays", "went"):
+        await registry.register(instance("A", instance_id))
+    await registry.cancel(instance("A", "went").key)
+    peers.note_end(instance("A", "unknown").key)
+    is_known = True
+
+    await until(lambda: len(told) == 2)
+    task.cancel()
+
+    assert sorted(told) == [("Cancel", "went"), ("Register", "stays")]
+
+
+async def test_a_copy_at_a_peer_that_is_none_of_ours_is_not_kept_alive_by_us(
+    registry: Registry, clock: ManualClock, monkeypatch: Any
+) -> None:
+    """It refuses each renewal of ours with its own, which came from elsewhere, and prolongs the lease of that."""
+    heartbeats = 0
+    heard: set[str] = set()
+    marks = count()
+    foreign = document("A", "i1", lastDirtyTimestamp="9999999999999", metadata={"_sc.serviceId": "s"})
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal heartbeats
+        if not request.url.path.startswith("/eureka/peerreplication"):
+            return _answered(403)
+        items = msgspec.json.decode(request.content)["replicationList"]
+        heard.update(item["id"] for item in items)
+        renewed = [item["action"] == "Heartbeat" for item in items]
+        heartbeats += sum(renewed)
+        refused = {"statusCode": 409, "responseEntity": foreign}
+        results = [refused if is_renewal else {"statusCode": 200} for is_renewal in renewed]
+        return _answered(200, msgspec.json.encode({"responseList": results}))
+
+    monkeypatch.setattr(peers_module, "GATHER_S", 0.01)
+    peers = Peers(
+        registry,
+        ["http://b:1"],
+        lambda url: EurekaClient(Outbound([url.base], transport=httpx.MockTransport(answer))),
+    )
+    await registry.register(instance("A", "i1"))
+    task = asyncio.create_task(peers.run())
+    await until(lambda: bool(peers.health()) and peers.health()[0].is_available)
+
+    async def all_heard() -> None:
+        """The second mark is told when the answer to the first, and to all before it, has come."""
+        for _ in range(2):
+            mark = f"mark-{next(marks)}"
+            await registry.register(instance("A", mark))
+            await until(lambda mark=mark: mark in heard)
+
+    async def renewed(times: int) -> int:
+        for _ in range(times):
+            peers.note_renewal(instance("A", "i1").key)
+            await all_heard()
+        return heartbeats
+
+    assert await renewed(3) == 1
+    clock.advance(301)
+    assert await renewed(3) == 2
+    await registry.register(instance("A", "i1", lastDirtyTimestamp="10000000000000"))
+    await all_heard()
+    assert await renewed(1) == 3
+    task.cancel()
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_a_bomb_is_not_inflated() -> None:
     assert peak < 2_000_000
 
 
-@pytest.mark.parametrize("body", [b"", b"no gzip", gzip.compress(b"cut short")[:-9]])
+@pytest.mark.parametrize("body", [b"", b"no gzip", gzip.compress(b"cut short", mtime=0)[:-9]])
 def test_what_is_no_gzip_is_refused(body: bytes) -> None:
     with pytest.raises(MalformedDocument):
         wire.inflated(body, 1_000)

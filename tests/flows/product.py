@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
+import ssl
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,17 @@ from typing import Any
 import httpx
 from starlette.types import ASGIApp
 
+from conformance.peers.patience import PATIENCE_S
+from conformance.peers.processes import START_WITHIN_S
+from facade.access.control import AccessControl
+from facade.application import application
 from facade.clock import ManualClock
 from facade.config import Address, Settings
+from facade.parts import access_of, policy_of, switchboard_of
 from facade.registry.registry import Registry
 from facade.registry.store import Store
-from facade.server import application, policy_of
+from facade.stores.switching import SwitchingStore
+from tests.ports import free_port
 
 MY_OWN = {"@class": "com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo", "name": "MyOwn"}
 BASE = "/v4/default/registry"
@@ -29,8 +35,16 @@ BASE = "/v4/default/registry"
 class Product:
     """Both protocols of one server, as their clients use them."""
 
-    def __init__(self, registry: Registry, clock: ManualClock, application: ASGIApp, http: httpx.AsyncClient) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        clock: ManualClock,
+        application: ASGIApp,
+        http: httpx.AsyncClient,
+        access: AccessControl | None = None,
+    ) -> None:
         self.registry = registry
+        self.access = access
         self.clock = clock
         self.application = application
         self.http = http
@@ -92,25 +106,35 @@ def eureka_document(application: str, instance_id: str, **changes: Any) -> dict[
 
 
 @asynccontextmanager
-async def product(store: Store, clock: ManualClock, **settings: Any) -> AsyncIterator[Product]:
+async def product(store: Store, clock: ManualClock, /, **settings: Any) -> AsyncIterator[Product]:
     """A server in this process over a store that may have been used before."""
     stated = Settings(**({"self_preservation": False} | settings))
-    registry = Registry(store, clock, policy_of(stated))
+    switching = SwitchingStore(store)
+    registry = Registry(switching, clock, policy_of(stated))
     await registry.open()
-    whole, _ = application(registry, stated, [Address("127.0.0.1", 30100)])
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(whole), base_url="http://registry.test") as http:
-        yield Product(registry, clock, whole, http)
-    await registry.close()
+    access = None
+    switchboard = switchboard_of(stated, switching, registry)
+    listening = [Address("127.0.0.1", 30100)]
+    try:
+        access = await access_of(stated, registry)
+        whole, _ = application(registry, stated, listening, access=access, switchboard=switchboard)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(whole), base_url="http://registry.test") as http:
+            yield Product(registry, clock, whole, http, access)
+    finally:
+        await switchboard.close()
+        if access is not None:
+            access.close()
+        await registry.close()
 
 
 class Process:
     """A server of its own, over a data directory."""
 
-    def __init__(self, data_dir: Path, *flags: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+    def __init__(self, data_dir: Path, *flags: str, trust: ssl.SSLContext | None = None) -> None:
+        """`trust` judges its certificate, where the flags give it one."""
+        self.port = free_port()
+        self.url = f"{'https' if trust else 'http'}://127.0.0.1:{self.port}"
+        self.trust = trust or True
         self.log = data_dir.parent / f"server-{self.port}.log"
         listen = ("--listen", f"127.0.0.1:{self.port}")
         command = [sys.executable, "-m", "facade", "serve", "--data-dir", str(data_dir), *listen, *flags]
@@ -118,10 +142,10 @@ class Process:
             self.popen = subprocess.Popen(command, stdout=output, stderr=output, env=clean_environment())
 
     def wait_until_ready(self) -> None:
-        give_up = time.monotonic() + 30
+        give_up = time.monotonic() + START_WITHIN_S
         while self.popen.poll() is None and time.monotonic() < give_up:
             try:
-                if httpx.get(f"{self.url}/healthz", timeout=5).status_code == 200:
+                if httpx.get(f"{self.url}/healthz", timeout=5, verify=self.trust).status_code == 200:
                     return
             except httpx.TransportError:
                 time.sleep(0.02)
@@ -129,7 +153,7 @@ class Process:
 
     def kill(self) -> None:
         self.popen.send_signal(signal.SIGKILL)
-        self.popen.wait(10)
+        self.popen.wait(PATIENCE_S)
 
     def rss_bytes(self) -> int:
         return int(Path(f"/proc/{self.popen.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -140,8 +164,8 @@ def clean_environment() -> dict[str, str]:
 
 
 @contextmanager
-def running(data_dir: Path, *flags: str) -> Iterator[Process]:
-    process = Process(data_dir, *flags)
+def running(data_dir: Path, *flags: str, trust: ssl.SSLContext | None = None) -> Iterator[Process]:
+    process = Process(data_dir, *flags, trust=trust)
     try:
         process.wait_until_ready()
         yield process
@@ -149,6 +173,13 @@ def running(data_dir: Path, *flags: str) -> Iterator[Process]:
         if process.popen.poll() is None:
             process.popen.terminate()
             try:
-                process.popen.wait(15)
+                process.popen.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < give_up
+        time.sleep(0.05)

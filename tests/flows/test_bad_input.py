@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from conformance.peers.patience import PATIENCE_S
 from tests.flows.product import BASE, Process, eureka_document, running
 
 DEEP = 100_000
@@ -86,7 +87,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
 
 @pytest.fixture(scope="module")
 def http(server: Process) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=20) as http:
+    with httpx.Client(base_url=server.url) as http:
         yield http
 
 
@@ -157,6 +158,10 @@ def test_hostile_ids_in_paths_are_answered(http: httpx.Client, method: str, host
         f"/v4/{hostile}/registry/instances?appId={hostile}&serviceName={hostile}",
         f"/{hostile}",
         f"/dashboard/static/{hostile}",
+        f"/services/{hostile}?domain={hostile}&lang={hostile}&tab={hostile}",
+        f"/services/{hostile}/schemas/{hostile}/download?project={hostile}",
+        f"/services/{hostile}/status",
+        f"/topology?q={hostile}",
     ):
         assert http.request(method, path).status_code < 500
     _forget(http, "..")
@@ -177,7 +182,7 @@ def test_a_compressed_bomb_is_refused(http: httpx.Client, coding: str) -> None:
 @pytest.mark.parametrize("path", ["/eureka/apps/A", f"{BASE}/microservices", "/nowhere", "/"])
 def test_a_body_of_100_mb_is_refused_before_it_is_read(server: Process, path: str) -> None:
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100000000\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as peer:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as peer:
         peer.sendall(head.encode() + b" " * 10_000)
 
         assert b" 413 " in peer.recv(200)
@@ -201,7 +206,7 @@ def test_a_hostile_head_is_refused(server: Process, head: bytes) -> None:
 def thrown(server: Process, *pieces: bytes) -> bytes:
     """Send all that is taken; the status of the answer, behind which the server must have closed."""
     answer = b""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as peer:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as peer:
         try:
             for piece in pieces:
                 peer.sendall(piece)
@@ -219,7 +224,8 @@ def test_who_says_nothing_is_left_and_hinders_nobody(server: Process, http: http
     """B6. Two hundred sockets that are silent, or fall silent within a head."""
     with ExitStack() as sockets:
         peers = [
-            sockets.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30)) for _ in range(200)
+            sockets.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S))
+            for _ in range(200)
         ]
         for number, peer in enumerate(peers):
             peer.sendall(SILENT[number % len(SILENT)])
@@ -328,7 +334,7 @@ def test_an_offer_of_http2_does_not_lose_the_body(server: Process, path: str) ->
         f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
         f"HTTP2-Settings: AAEAAEAA\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as peer:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as peer:
         peer.sendall(head.encode() + body.encode())
 
         assert peer.recv(200).split()[1] in (b"204", b"200")

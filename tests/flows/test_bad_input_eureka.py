@@ -155,7 +155,7 @@ async def assert_readable(server: Product) -> None:
             in_xml = await server.http.get(f"/eureka/{path}", headers={"Accept": "application/xml", **form})
             assert "GOOD" in [name.text for name in ElementTree.fromstring(in_xml.content).iter("name")]
     assert (await server.http.get("/eureka/vips/good")).status_code == 200
-    assert (await server.http.get("/dashboard/body")).status_code == 200
+    assert (await server.http.get("/services")).status_code == 200
     assert [one["instanceId"] for one in await server.found("good-go")] == ["good-go-1"]
 
 
@@ -319,7 +319,7 @@ async def test_no_text_becomes_markup_a_header_or_a_line(server: Product, name: 
         found = await server.http.get(singles[-1], headers={"Accept": "application/json"})
         assert found.json()["instance"].items() >= _as_read_back(document).items()
 
-    for path in (*singles, "/eureka/apps", "/eureka/apps/delta", "/", "/dashboard/body", "/metrics", "/eureka/status"):
+    for path in (*singles, "/eureka/apps", "/eureka/apps/delta", "/", "/services", "/metrics", "/eureka/status"):
         for accept in ("application/xml", "application/json"):
             for form in ({}, COMPACT):
                 answer = await server.http.get(path, headers={"Accept": accept, **form})

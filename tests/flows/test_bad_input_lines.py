@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 import socket
-import time
 from collections.abc import Iterator
 from urllib.parse import quote
 
 import httpx
 import pytest
 
-from tests.flows.product import BASE, Process, eureka_document, running
+from conformance.peers.patience import PATIENCE_S
+from tests.flows.product import BASE, Process, eureka_document, running, wait_until
 
 FORGED = '{"event": "forged", "level": "info"}'
 TEXTS = (
@@ -44,10 +44,10 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def test_each_line_of_the_log_is_the_servers_own(server: Process, request: pytest.FixtureRequest) -> None:
     """Each text in every place that is logged or might be: names, ids, refusals, headers, addresses."""
-    with httpx.Client(base_url=server.url, timeout=20) as http:
+    with httpx.Client(base_url=server.url) as http:
         for text in TEXTS:
             _say_everywhere(http, text)
-        _wait_until_lapsed(http)
+        wait_until(lambda: "lie" not in http.get("/eureka/apps").text)
 
     lines = [line for line in server.log.read_text().split("\n") if line and not PRINTED.match(line)]
     assert any("lease lapsed" in line for line in lines)
@@ -83,13 +83,6 @@ def _say_everywhere(http: httpx.Client, text: str) -> None:
             continue
     http.post(f"{BASE}/microservices", json={"service": {"serviceName": text, "appId": text}})
     http.get(f"{BASE}/instances", params={"appId": text, "serviceName": text, "version": text})
-
-
-def _wait_until_lapsed(http: httpx.Client) -> None:
-    give_up = time.monotonic() + 20
-    while "lie" in http.get("/eureka/apps").text:
-        assert time.monotonic() < give_up
-        time.sleep(0.1)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +149,7 @@ def test_a_body_where_none_is_read_is_no_request(server: Process) -> None:
 def _answer(server: Process, sent: bytes, *, is_last: bool = False) -> bytes:
     """All that comes back until the server closes."""
     answer = b""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=15) as peer:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as peer:
         try:
             peer.sendall(sent)
             if is_last:

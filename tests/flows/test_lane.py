@@ -14,11 +14,11 @@ from unittest.mock import AsyncMock
 import httpx
 import pytest
 
+from facade.application import application
 from facade.clock import ManualClock
 from facade.config import Settings
 from facade.registry.registry import Registry
 from facade.rendered import no_body
-from facade.server import application
 from facade.stores.memory import MemoryStore
 from tests.eureka.registrations import instance
 
@@ -127,7 +127,7 @@ def test_pipelined_requests_of_both_ways_keep_their_order(server: Process, beat:
     last = b"GET /eureka/apps/ORDERS/nobody HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     answer_of(server, lane)
 
-    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=10)) as peer:
+    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=60)) as peer:
         peer.sendall(lane + slow + lane + lane + slow + last)
         answers = b"".join(iter(lambda: peer.recv(65_536), b""))
 
@@ -179,7 +179,7 @@ def revision(server: Process) -> str:
 
 def answer_of(server: Process, request: bytes) -> bytes:
     """One whole answer, without its date."""
-    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=10)) as peer:
+    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=60)) as peer:
         peer.sendall(request)
         head, got = b"", b""
         while b"\r\n\r\n" not in head:

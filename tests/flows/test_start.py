@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from conformance.peers.patience import PATIENCE_S
 from tests.flows.product import clean_environment, running
 
 is_root = os.geteuid() == 0
@@ -22,7 +23,7 @@ def refused(*flags: str, **variables: str) -> str:
     """The one line with which a start is refused."""
     command = [sys.executable, "-m", "facade", "serve", *flags]
     environment = clean_environment() | variables
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=20, env=environment)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, env=environment)
     lines = ended.stderr.strip().splitlines()
 
     assert ended.returncode == 2, ended.stderr
@@ -118,7 +119,7 @@ def test_a_second_server_on_one_file_is_refused(tmp_path: Path) -> None:
     ("flags", "word"),
     [
         pytest.param(("--store", "postgres://db"), "postgres", id="unknown store"),
-        pytest.param(("--store", "redis://:secret@db"), "not built yet", id="store of a later version"),
+        pytest.param(("--store", "redis://jack:secret"), "HOST:PORT", id="no host of a store"),
         pytest.param(("--listen", "8761"), "HOST:PORT", id="no host"),
         pytest.param(("--eviction-interval-s", "soon"), "eviction_interval_s", id="no number"),
         pytest.param(("--config", "/nowhere/at/all.toml"), "/nowhere/at/all.toml", id="no such file"),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from conformance.peers.patience import PATIENCE_S
 from facade.inspection import dumps
 from facade.registry.model import Status
 from tests.flows.product import running
@@ -101,7 +102,7 @@ def test_a_doctor_who_can_ask_nobody_says_why_and_ends_with_2(environment: dict[
 
     assert done.returncode == 2
     assert done.stdout.startswith("problem  http://127.0.0.1:1/eureka: cannot be reached")
-    assert done.stderr == "registry-facade: none of these registries can be asked\n"
+    assert done.stderr == "registry-facade: none of these can be asked\n"
 
 
 def test_a_dump_goes_back_over_the_network_and_out_again(
@@ -134,7 +135,7 @@ def test_a_dump_that_is_interrupted_is_no_success(
             call, _ = silent.accept()
             with call:
                 dump.send_signal(told_to_stop)
-                output, errors = dump.communicate(timeout=30)
+                output, errors = dump.communicate(timeout=PATIENCE_S)
 
     assert (dump.returncode, output, errors) == (130, b"", b"")
     assert not (tmp_path / "file").exists()

@@ -47,5 +47,10 @@ def test_what_is_no_place_is_refused_without_its_password(text: str) -> None:
     assert "secret" not in str(refusal.value)
 
 
+def test_whoever_names_a_redis_is_told_the_way_to_look_at_one() -> None:
+    with pytest.raises(StartRefused, match="`doctor --store URL`"):
+        parse("rediss://:secret@h:6380")
+
+
 def test_a_place_is_shown_without_credentials() -> None:
     assert str(parse("http://ann:secret@h:1/eureka")) == "http://h:1/eureka"

@@ -23,27 +23,12 @@ from facade.registry.rules import Policy
 from facade.stores.memory import MemoryStore
 from tests.flows.product import BASE, Product, eureka_document, product
 from tests.inspection.examples import cart, cart_instance, contents, orders, projected_cart
+from tests.inspection.hosts import Hosts
 
 pytestmark = pytest.mark.anyio
 
 POLICY = Policy()
 OURS, OTHER = "http://ours.test:80", "http://other.test:80"
-
-
-class Hosts(httpx.AsyncBaseTransport):
-    """Answers for several hosts, each by a whole server or by a function."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, httpx.AsyncBaseTransport] = {}
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if request.url.host not in self.answers:
-            raise httpx.ConnectError("nobody is there")
-        return await self.answers[request.url.host].handle_async_request(request)
-
-    def lie(self, host: str, answer: Response) -> None:
-        """The same answer to whatever is asked."""
-        self.answers[host] = httpx.ASGITransport(answer)
 
 
 @pytest.fixture
@@ -99,7 +84,7 @@ async def test_a_server_of_ours_is_known_by_its_version_and_tells_each_instance_
 ) -> None:
     held = await read(parse(OURS), through)
 
-    assert held.product == "registry-facade 2.2.0"
+    assert held.product == "registry-facade as ServiceCenter 2.2.0"
     assert held.counts == {"services": 1, "schemas": 1, "serviceCenterInstances": 2, "eurekaInstances": 2}
     assert [(one.document.app, one.environment) for one in held.applications] == [("ORDERS", ""), ("STOCK", "testing")]
     assert held.services[0].tags == {"tier": "gold"}
@@ -326,3 +311,31 @@ async def test_a_bridge_of_another_name_is_a_problem(hosts: Hosts, clock: Manual
 
 async def test_the_same_place_named_twice_is_looked_at_once(through: Servers) -> None:
     assert len(await examined(through, "eureka+http://e.test:80/eureka", "http://e.test:80/eureka/")) == 1
+
+
+async def test_that_our_own_server_wants_an_account_leaves_the_other_findings(
+    hosts: Hosts, running: Callable[[str], Product], through: Servers
+) -> None:
+    """Its version and its readiness are open to everybody, what it holds is not."""
+    refusal = JSONResponse({"errorCode": "401204", "errorMessage": "No authorization header"}, status_code=401)
+    open_to_all = running("ours.test").application
+
+    async def with_accounts(scope: Scope, receive: Receive, send: Send) -> None:
+        answer = open_to_all if scope["path"] in ("/version", "/readyz") else refusal
+        await answer(scope, receive, send)
+
+    hosts.answers["ours.test"] = httpx.ASGITransport(with_accounts)
+
+    findings = await examined(through, f"servicecenter+{OTHER}", own_urls=(OURS,))
+
+    assert found(findings, "a registry-facade with these addresses is running") is Level.OK
+    assert found(findings, "what it holds is not looked at: ") is Level.WARNING
+    assert found(findings, "give them in the URL, as in http://USER:PASSWORD@HOST") is Level.WARNING
+    assert found(findings, "holds nothing") is Level.OK
+
+
+@pytest.mark.usefixtures("running")
+async def test_why_our_own_server_does_not_answer_is_told(through: Servers) -> None:
+    findings = await examined(through, f"servicecenter+{OTHER}", own_urls=("http://away.test:80",))
+
+    assert found(findings, "with these settings answers us (http://away.test:80: nobody is there)") is Level.OK

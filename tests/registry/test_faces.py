@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from facade.clock import ManualClock
-from facade.registry import faces
-from facade.registry.faces import Faces, View
+from facade.registry import views
+from facade.registry.faces import Faces
 from facade.registry.model import Instance, Microservice, ServiceId, ServiceName, Space
 from facade.registry.registry import Registry
 from facade.registry.rules import Policy
 from facade.registry.store import Put, Remove
+from facade.registry.views import View
 from facade.stores.memory import MemoryStore
 from tests.registry.records import TENANT, asked, flat, qualified, service
 
@@ -440,7 +441,7 @@ async def test_a_view_is_made_once_between_two_changes(registry: Registry) -> No
 
 async def test_kept_views_are_bounded(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asks chooses the app, so it could be a new one each time."""
-    monkeypatch.setattr(faces, "KEPT_SHOWN", 5)
+    monkeypatch.setattr(views, "KEPT_SHOWN", 5)
     await listed(registry, flat(), flat(instance_id="orders-2"))
     names = [asked("orders", app=f"app-{number}") for number in range(4)]
     for name in names:

@@ -28,6 +28,8 @@ class FlakyStore(MemoryStore):
 
     is_down = False
     gate: asyncio.Event | None = None
+    told: Sequence[InstanceKey] = ()
+    """The renewals that it heard of last."""
 
     async def write(self, writes: Sequence[Write]) -> Revision:
         if self.gate is not None:
@@ -37,8 +39,11 @@ class FlakyStore(MemoryStore):
         return await super().write(writes)
 
     async def renew(self, remaining_ms: Mapping[InstanceKey, int]) -> Collection[InstanceKey]:
+        if self.gate is not None:
+            await self.gate.wait()
         if self.is_down:
             raise StoreUnavailable("out of order")
+        self.told = list(remaining_ms)
         return await super().renew(remaining_ms)
 
 
@@ -212,6 +217,24 @@ async def test_a_refused_write_leaves_everything_as_it_was(clock: ManualClock) -
     assert registry.catalogue.instance(held.key) == held
 
 
+async def test_renewals_that_were_being_told_when_the_server_stops_are_told_once_more(clock: ManualClock) -> None:
+    store = FlakyStore(clock)
+    registry = Registry(store, clock, Policy())
+    await registry.open()
+    held = await registry.register(flat())
+    registry.renew(held.key)
+    store.gate = asyncio.Event()
+
+    telling = asyncio.create_task(registry.tell_renewals())
+    await asyncio.sleep(0)
+    telling.cancel()
+    await asyncio.wait({telling})
+    store.gate.set()
+    await registry.close()
+
+    assert store.told == [held.key]
+
+
 async def test_renewals_go_on_while_the_store_is_down_and_are_told_later(clock: ManualClock) -> None:
     store = FlakyStore(clock)
     registry = Registry(store, clock, Policy())
@@ -349,3 +372,21 @@ async def test_a_lost_instance_is_brought_back_by_its_own_tenant_only(behind: tu
             registry.renew(held.key._replace(space=space))
     assert registry.renew(held.key) == held
     await settled()
+
+
+async def test_a_lease_is_as_old_as_its_record(clock: ManualClock) -> None:
+    """On every node, also on one that read the record much later."""
+    store = MemoryStore(clock)
+    first = Registry(store, clock)
+    await first.open()
+    instance = await first.register(flat())
+    told = first.catalogue.lease(instance.key)
+    await first.close()
+    clock.advance(3_600)
+    later = Registry(store, clock)
+    await later.open()
+    tells = later.catalogue.lease(instance.key)
+    await later.close()
+
+    assert told is not None and tells is not None
+    assert (tells.registered_ms, tells.service_up_ms) == (told.registered_ms, told.service_up_ms)

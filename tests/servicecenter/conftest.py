@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import gc
+import time
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -115,3 +117,25 @@ async def client_of(front: ServiceCenterFront) -> AsyncIterator[Client]:
 async def client(front: ServiceCenterFront) -> AsyncIterator[Client]:
     async with client_of(front) as client:
         yield client
+
+
+def longest_pause(ended: asyncio.Event) -> asyncio.Task[float]:
+    """How long, in seconds of this thread's own, others had to wait at most until `ended`."""
+
+    async def measure() -> float:
+        longest, last = 0.0, time.thread_time()
+        while not ended.is_set():
+            await asyncio.sleep(0)
+            now = time.thread_time()
+            longest, last = max(longest, now - last), now
+        return longest
+
+    return asyncio.create_task(measure())
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """The server keeps Python's collector at bay (server.COLLECTED_AT); here it would look at all 10,000."""
+    gc.disable()
+    yield
+    gc.enable()

@@ -53,7 +53,7 @@ def answer(status: int, body: bytes | Mapping[str, object]) -> httpx.Response:
 
 def lying(handler: Handler, **login: object) -> ServiceCenterClient:
     outbound = Outbound(["http://there.test"], transport=httpx.MockTransport(handler))
-    return ServiceCenterClient(outbound, **login)  # type: ignore[arg-type]
+    return ServiceCenterClient(outbound, **login)  # type: ignore[arg-type]  # as its signature has it
 
 
 async def test_a_service_is_created_and_listed(there: ServiceCenterClient) -> None:
@@ -73,8 +73,16 @@ async def test_an_unchanged_list_is_the_very_one_before(there: ServiceCenterClie
     assert await there.services(TENANT, listed) is listed
 
 
-async def test_tags_are_told_one_by_one_where_nothing_tells_them_all(there: ServiceCenterClient) -> None:
-    assert await there.all_tags(TENANT) is None
+async def test_all_tags_are_told_at_once(there: ServiceCenterClient) -> None:
+    service_id = await there.create_service(TENANT, ORDERS)
+    await there.create_service(TENANT, MicroService(service_name="untagged"))
+    await there.add_tags(TENANT, service_id, {"tier": "gold"})
+
+    assert await there.all_tags(TENANT) == {service_id: {"tier": "gold"}}
+
+
+async def test_tags_are_told_one_by_one_where_nothing_tells_them_all() -> None:
+    assert await lying(lambda _: answer(404, b"404 page not found\n")).all_tags(TENANT) is None
 
     refused = {"errorCode": "403205", "errorMessage": "role has no permissions[governance:get]"}
     assert await lying(lambda _: answer(403, refused)).all_tags(TENANT) is None

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
+from facade.clock import ManualClock
 from facade.errors import StoreUnavailable
 from facade.registry.registry import Registry
-from facade.registry.store import Write
+from facade.registry.store import Put, Write
+from facade.servicecenter import pace
+from facade.servicecenter.routes import ServiceCenterFront, ServiceCenterOptions
 from facade.stores.memory import MemoryStore
 from tests.registry.records import flat
 
-from .conftest import Client
+from .conftest import Client, client_of
 
 pytestmark = pytest.mark.anyio
 
@@ -102,7 +108,7 @@ async def test_nothing_is_sent_to_who_has_it_all(client: Client) -> None:
     assert changed.headers["X-Resource-Revision"] != revision
 
 
-async def test_a_revision_falls_with_a_deletion_but_never_back_to_an_old_one(client: Client) -> None:
+async def test_the_same_instances_have_the_same_revision_again(client: Client) -> None:
     service_id = await client.create("orders")
     tokens = [(await client.find("orders")).headers["X-Resource-Revision"]]
     for _ in range(2):
@@ -111,7 +117,47 @@ async def test_a_revision_falls_with_a_deletion_but_never_back_to_an_old_one(cli
         await client.delete(f"microservices/{service_id}/instances/{instance_id}")
         tokens.append((await client.find("orders")).headers["X-Resource-Revision"])
 
-    assert len(set(tokens)) == len(tokens)
+    assert tokens[0] == tokens[2] == tokens[4] == "97784746be9a2d00f08bc72fe1ce5ff8c7d07ffe"  # as the original's
+    assert len(set(tokens)) == 3
+
+
+async def test_a_node_that_began_later_tells_the_same_revisions(
+    registry: Registry, client: Client, clock: ManualClock
+) -> None:
+    """It read what there is from the shared store, in any order, and never heard of what came and went before."""
+    service_id, other_id = await client.create("orders"), await client.create("orders", version="2.0.0")
+    for owner in (service_id, other_id, service_id):
+        await client.register(owner, properties={"zone": "a"})
+    gone = await client.register(other_id)
+    await client.delete(f"microservices/{other_id}/instances/{gone}")
+    await registry.register(flat())
+    questions = [
+        "instances?appId=shop&serviceName=orders&env=development",
+        "instances?appId=another&serviceName=orders",
+        f"microservices/{service_id}/instances",
+    ]
+    told = {path: (await client.get(path)).headers["X-Resource-Revision"] for path in questions}
+
+    async with _later_node(registry, clock) as later:
+        async with client_of(ServiceCenterFront(later, ServiceCenterOptions(version="2.2.0"))) as its_client:
+            tells = {path: (await its_client.get(path)).headers["X-Resource-Revision"] for path in questions}
+
+        assert later.revision != registry.revision
+        assert tells == told
+
+
+@asynccontextmanager
+async def _later_node(registry: Registry, clock: ManualClock) -> AsyncIterator[Registry]:
+    store = MemoryStore(clock)
+    await store.open(lambda _: None)
+    newest_first = (change.after for change in registry.feed.recent(100) if change.after is not None)
+    held = [record for record in newest_first if registry.catalogue.find(record.key) is record]
+    await store.write([Put(record) for record in held])
+    clock.advance(60)
+    later = Registry(store, clock, registry.policy)
+    await later.open()
+    yield later
+    await later.close()
 
 
 async def test_tags_narrow_what_is_found(client: Client) -> None:
@@ -221,6 +267,28 @@ async def test_a_batch_is_noted_in_one_write(client: Client, registry: Registry)
     assert listed["serviceId"] == provider
 
 
+@pytest.mark.parametrize(
+    ("way", "path", "body"),
+    [
+        ("POST", "instances/action?type=query", {"services": [{"service": {"appId": "a", "serviceName": "b"}}] * 9}),
+        ("PUT", "heartbeats", {"instances": [{"serviceId": "s", "instanceId": str(number)} for number in range(9)]}),
+    ],
+    ids=["finds", "heartbeats"],
+)
+async def test_a_long_batch_keeps_nobody_waiting(
+    client: Client, monkeypatch: pytest.MonkeyPatch, way: str, path: str, body: object
+) -> None:
+    monkeypatch.setattr(pace, "RESTS_EVERY_S", -1.0)
+    asked = asyncio.create_task(client.ask(way, path, body))
+    turns = 0
+    while not asked.done():
+        await asyncio.sleep(0)
+        turns += 1
+
+    assert asked.result().status_code == 200
+    assert turns > 9
+
+
 async def test_a_batch_of_an_unknown_consumer_fails_entry_by_entry(client: Client) -> None:
     asked = [{"service": {"appId": "shop", "serviceName": name}} for name in ("a", "b")]
     answer = await client.post("instances/action?type=query", {"services": asked}, X_ConsumerId="nope")
@@ -245,9 +313,10 @@ async def test_dependencies_are_stated_by_consoles(client: Client) -> None:
         listed = (await client.get(f"microservices/{consumer}/providers")).json()
         return {one["serviceId"] for one in listed.get("providers", [])}
 
-    body = {"dependencies": [{"consumer": key, "providers": [{"serviceName": "first", "version": "1.0.0+"}]}]}
+    here = {"environment": "development"}
+    body = {"dependencies": [{"consumer": key, "providers": [here | {"serviceName": "first", "version": "1.0.0+"}]}]}
     answer = await client.post("dependencies", body)
-    body["dependencies"][0]["providers"] = [{"serviceName": "second"}]
+    body["dependencies"][0]["providers"] = [here | {"serviceName": "second"}]
     await client.post("dependencies", body)
     added = await providers()
     await client.put("dependencies", body)

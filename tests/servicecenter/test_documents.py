@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 from msgspec.structs import replace
 
-from facade.registry.faces import Shown
 from facade.registry.registry import Registry
+from facade.registry.views import Shown
 from facade.servicecenter import documents as module
 from facade.servicecenter.documents import Documents, Listing
 from tests.registry.records import flat, qualified
@@ -35,15 +35,15 @@ async def test_an_instance_is_encoded_once_for_each_face(registry: Registry, doc
     elsewhere = shown._replace(service_id="other-face")
 
     assert documents.instance(shown) is documents.instance(shown)
-    assert b'"serviceId":"other-face"' in documents.instance(elsewhere)
-    assert b'"serviceId":"face"' in documents.instance(shown)
+    assert b'"serviceId":"other-face"' in documents.instance(elsewhere).body
+    assert b'"serviceId":"face"' in documents.instance(shown).body
 
 
 async def test_a_changed_instance_is_encoded_anew(registry: Registry, documents: Documents) -> None:
     documents.instance(await _held(registry))
     changed = await _held(registry, host="elsewhere", dirty_ms=2_000)
 
-    assert b'"hostName":"elsewhere"' in documents.instance(changed)
+    assert b'"hostName":"elsewhere"' in documents.instance(changed).body
 
 
 async def test_an_earlier_state_is_told_as_it_was(registry: Registry, documents: Documents) -> None:
@@ -52,8 +52,8 @@ async def test_an_earlier_state_is_told_as_it_was(registry: Registry, documents:
     now = await _held(registry, host="elsewhere", dirty_ms=2_000)
     documents.instance(now)
 
-    assert b'"hostName":"orders-1"' in documents.instance(earlier)
-    assert b'"hostName":"elsewhere"' in documents.instance(now)
+    assert b'"hostName":"orders-1"' in documents.instance(earlier).body
+    assert b'"hostName":"elsewhere"' in documents.instance(now).body
 
 
 async def test_nothing_is_kept_of_an_instance_that_is_gone(registry: Registry, documents: Documents) -> None:
@@ -62,7 +62,7 @@ async def test_nothing_is_kept_of_an_instance_that_is_gone(registry: Registry, d
     documents.instance(shown)
     await registry.cancel(shown.instance.key)
 
-    assert b'"hostName":"orders-1"' in documents.instance(shown)
+    assert b'"hostName":"orders-1"' in documents.instance(shown).body
     assert not documents._instances
 
 
@@ -75,12 +75,15 @@ async def test_a_list_is_made_once_for_each_revision(registry: Registry, documen
     assert _listing(documents, [], revision=2).token != first.token
 
 
-async def test_tokens_tell_epochs_names_and_revisions_apart(registry: Registry, documents: Documents) -> None:
-    tokens = {_listing(documents, [], revision, name).token for revision in (1, 2) for name in ("a", "b")}
-    registry.epoch = "another"
-    tokens.add(_listing(Documents(registry), [], 1, "a").token)
+async def test_a_token_follows_from_what_is_listed_alone(registry: Registry, documents: Documents) -> None:
+    """Another node has revisions of its own, and its instances in the order in which it read them."""
+    first, second = await _held(registry), await _held(registry, key=flat().key._replace(instance_id="orders-2"))
+    token = _listing(documents, [first, second], revision=1).token
+    elsewhere = Documents(registry)
 
-    assert len(tokens) == 5
+    assert _listing(elsewhere, [second, first], revision=2).token == token
+    assert _listing(elsewhere, [second], revision=3).token != token
+    assert _listing(elsewhere, [second._replace(service_id="another"), first], revision=4).token != token
 
 
 async def test_a_long_list_is_kept_compressed_too(registry: Registry, documents: Documents) -> None:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from facade.rendered import Question, Reply
-from facade.servicecenter import routes
+from facade.servicecenter import lane
 from facade.servicecenter.routes import ServiceCenterFront
 
 from .conftest import REGISTRY, Client
@@ -73,7 +73,7 @@ async def test_what_was_told_is_kept_within_bounds(
 ) -> None:
     service_id = await client.create("orders")
     await client.register(service_id)
-    monkeypatch.setattr(routes, "TOLD_BYTES", 3 * 2_048)
+    monkeypatch.setattr(lane, "TOLD_BYTES", 3 * 2_048)
     asked = [question(front, "GET", FIND) for _ in range(10)]
 
     told = [find() for find in asked]

@@ -28,7 +28,11 @@ SERVER_ERROR = 500
         "microservices/id/listwatcher",
         "/v4//registry/microservices",
         "/v4/default/registry",
-        "/v4/default/govern/apps",
+        "/v4/default/govern",
+        "/v4/default/govern/apps/",
+        "/registry/v3/govern/apps",
+        "/v4/default/registry/%2Fgovern/apps",
+        "/v1/default/govern/apps",
         "/v4/token",
         "/registry/v3/dependencies",
         "/registry/v3/instances/status",
@@ -185,7 +189,7 @@ PATHS = st.lists(
 ).map("/".join)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(
     path=PATHS,
     method=st.sampled_from(["GET", "PUT", "POST", "DELETE"]),

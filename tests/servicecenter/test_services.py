@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import anyio
 import pytest
+from msgspec import structs
 
 from facade.clock import ManualClock
+from facade.registry.model import Revision, ServiceId
 from facade.registry.registry import Registry
+from facade.registry.store import Put, Remove, Write
 from facade.servicecenter.routes import ServiceCenterFront, ServiceCenterOptions
 from tests.registry.records import flat
 
@@ -128,6 +133,19 @@ async def test_deleting_many_answers_in_the_order_asked(client: Client) -> None:
     }
 
 
+async def test_who_asked_by_an_alias_before_there_was_one_is_a_consumer(client: Client) -> None:
+    consumer = await client.create("cart")
+    await client.find("shop%3Aorders", consumer=consumer)
+    provider = await client.create("orders", alias="shop:orders")
+
+    listed = (await client.get(f"microservices/{provider}/consumers")).json()["consumers"]
+    governed = (await client.get(f"/v4/default/govern/microservices/{provider}")).json()["service"]["consumers"]
+    deleted = await client.delete(f"microservices/{provider}")
+
+    assert [[one["serviceId"] for one in said] for said in (listed, governed)] == [[consumer], [consumer]]
+    assert deleted.json()["errorCode"] == "400023"
+
+
 async def test_a_deleted_service_takes_schemas_and_dependencies_along(client: Client, registry: Registry) -> None:
     provider, consumer = await client.create("provider"), await client.create("consumer")
     await client.put(f"microservices/{consumer}/schemas/x", {"schema": "s"})
@@ -229,3 +247,28 @@ async def test_servicecenter_itself_is_listed_when_asked_for_and_cannot_be_delet
     assert (own["serviceName"], own["environment"]) == ("SERVICECENTER", "development")
     refused = await client.delete(f"microservices/{own['serviceId']}?force=1")
     assert refused.json()["detail"] == "not allow to delete service center"
+
+
+async def test_who_registers_at_another_node_while_the_service_is_deleted_goes_with_it(
+    client: Client, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other node has not heard of the end yet; nobody could find what would be left, nor end it."""
+    service_id = await client.create("orders")
+    kept = await client.register(await client.create("kept"))
+    (key,) = [one for one in registry.catalogue.leases if one.instance_id == kept]
+    held = registry.catalogue.leases[key].instance
+    service = registry.catalogue.service(ServiceId(key.space.tenant, service_id))
+    assert service is not None
+    late = structs.replace(held, key=key._replace(group=service_id, instance_id="late"), service=service.name)
+    store = registry._store
+    write = store.write
+
+    async def late_write(writes: Sequence[Write]) -> Revision:
+        if Remove(service.key) in writes:
+            await write([Put(late)])
+        return await write(writes)
+
+    monkeypatch.setattr(store, "write", late_write)
+    await client.delete(f"microservices/{service_id}")
+
+    assert list(registry.catalogue.leases) == [key]

@@ -10,8 +10,9 @@ from typing import Any
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
-from facade.registry.model import ServiceId, Status, Tenant
+from facade.registry.model import InstanceKey, Origin, ServiceId, ServiceKey, Space, Status, Tenant
 from facade.registry.registry import Registry
 from facade.registry.rules import overridden
 from facade.servicecenter import watch
@@ -145,6 +146,45 @@ async def test_who_asked_with_a_mark_is_told(
     await registry.cancel(account.key)
 
     assert watching.told() == [("CREATE", "ab12"), ("DELETE", "ab12")]
+
+
+async def test_a_name_that_falls_back_to_the_unnamed_environment_is_told_so(
+    client: Client, registry: Registry, consumer: str, watching: Watching
+) -> None:
+    """N5: an environment's own application is found first, and while it has none, that of the unnamed one."""
+    space = Space("default", "default", "development")
+    common, other = (
+        flat("ACCOUNT-SERVER", "c1", portable_id="common"),
+        flat("ACCOUNT-SERVER", "c2", portable_id="other"),
+    )
+    own = flat(
+        "ACCOUNT-SERVER",
+        key=InstanceKey(Origin.EUREKA, space, "ACCOUNT-SERVER", "own"),
+        service=ServiceKey("default", "default", "development", "eureka", "account-server", "0.0.1"),
+        portable_id="own",
+    )
+    second = replace(own, key=own.key._replace(instance_id="second"), portable_id="second")
+    await registry.register(common)
+    await registry.register(other)
+    await client.find("account-server", consumer=consumer)
+    steps = []
+    for change in (
+        registry.register(own),
+        registry.register(second),
+        registry.cancel(own.key),
+        registry.cancel(second.key),
+    ):
+        await change
+        steps.append(
+            (watching.told(), {one["instanceId"] for one in await client.found("account-server", consumer=consumer)})
+        )
+
+    assert steps == [
+        ([("CREATE", "own"), ("DELETE", "common"), ("DELETE", "other")], {"own"}),
+        ([("CREATE", "second")], {"own", "second"}),
+        ([("DELETE", "own")], {"second"}),
+        ([("CREATE", "common"), ("CREATE", "other"), ("DELETE", "second")], {"common", "other"}),
+    ]
 
 
 async def test_those_who_join_a_new_version_are_told_of_before_its_first_instance(

@@ -56,6 +56,9 @@ class Behind:
 
     truncated = 0
 
+    def lost(self, record: Instance) -> str:
+        return ""
+
     def expect(self, keys: Iterable[RecordKey]) -> None:
         return None
 

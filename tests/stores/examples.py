@@ -3,21 +3,30 @@
 import hashlib
 
 from facade.registry.model import (
+    Account,
+    AccountName,
     ConsumerId,
     DataCentre,
     Dependencies,
     FaceId,
     FaceInUse,
+    GovernancePolicy,
     Instance,
     InstanceKey,
     LeaseTerms,
     Microservice,
     Origin,
+    Permission,
+    PolicyId,
     Record,
+    Resource,
+    Role,
+    RoleName,
     Schema,
     SchemaId,
     ServiceId,
     ServiceKey,
+    SigningKey,
     Space,
     Status,
     Tenant,
@@ -71,6 +80,33 @@ ONE_OF_EACH: tuple[Record, ...] = (
     Schema(key=SchemaId(ORDERS, "a"), text="swagger: '2.0'\n" * 1000, summary="abc"),
     Dependencies(key=ConsumerId(ORDERS), providers=(SHOP.unversioned, SHOP.unversioned)),
     FaceInUse(key=FaceId(SHOP.unversioned), application_space=Space(), application="ORDERS", version="0.0.1"),
+    GovernancePolicy(
+        key=PolicyId(Tenant(), "retry", "0123456789abcdef"),
+        name="pay",
+        selector={"environment": ""},
+        spec=b'{"maxAttempts":3}',
+        status="enabled",
+        created_ms=5,
+        updated_ms=6,
+    ),
+    # An account and a role of one name are two records.
+    Account(
+        key=AccountName("shop"),
+        id="00ff",
+        password_hash="$argon2id$v=19$m=8,t=1,p=1$c2FsdA$aGFzaA",
+        roles=("shop",),
+        is_active=False,
+        created_s=7,
+        updated_s=8,
+    ),
+    Role(
+        key=RoleName("shop"),
+        id="11ee",
+        perms=(Permission(resources=(Resource(type="service", labels={"appId": "shop"}),), verbs=("get",)),),
+        created_s=7,
+        updated_s=8,
+    ),
+    SigningKey(pem="-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\n", made_s=9),
 )
 
 
@@ -85,4 +121,4 @@ def instance(name: str, **fields: object) -> Instance:
         "lease": LeaseTerms(30_000, 90_000, 180_000),
         "native": NATIVE,
     }
-    return Instance(**{**given, **fields})  # type: ignore[arg-type]
+    return Instance(**{**given, **fields})  # type: ignore[arg-type]  # as the model has them

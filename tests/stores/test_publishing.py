@@ -11,10 +11,12 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
+from facade.application import application
 from facade.clock import ManualClock
 from facade.config import Settings
 from facade.errors import UpstreamRefused
 from facade.outbound import Outbound
+from facade.parts import policy_of
 from facade.registry.model import (
     Instance,
     InstanceKey,
@@ -28,7 +30,6 @@ from facade.registry.model import (
 )
 from facade.registry.registry import Registry
 from facade.registry.rules import Policy
-from facade.server import application, policy_of
 from facade.servicecenter.client import ServiceCenterClient
 from facade.stores import publishing
 from facade.stores.contact import CALLS_AT_ONCE
@@ -208,7 +209,8 @@ async def test_a_changed_original_changes_its_copy(bridge: Bridge) -> None:
     fill(bridge.eureka, replace(born_in_eureka("e1"), metadata={"zone": "b"}))
     await bridge.go()
 
-    assert bridge.servicecenter.records[born_in_eureka("e1").key].metadata == {"zone": "b"}  # type: ignore[union-attr]
+    copy = bridge.servicecenter.records[born_in_eureka("e1").key]
+    assert isinstance(copy, Instance) and copy.metadata == {"zone": "b"}
 
 
 async def test_a_copy_goes_with_its_original(bridge: Bridge) -> None:
@@ -411,7 +413,8 @@ async def test_a_copy_follows_the_service_of_its_original(bridge: Bridge) -> Non
     fill(bridge.servicecenter, replace(service, properties={"owner": "shop"}))
     await bridge.go()
 
-    assert bridge.eureka.records[original.key].metadata == {"owner": "shop"}  # type: ignore[union-attr]
+    copy = bridge.eureka.records[original.key]
+    assert isinstance(copy, Instance) and copy.metadata == {"owner": "shop"}
 
 
 # What is not taken

@@ -89,7 +89,7 @@ async def test_a_forged_document_is_read_from_its_plain_fields(
     await behind.put(EUREKA, None)
     await raw.register(Tenant(), EUREKA.service.derived_id, forged(rest))
     seen = await behind.read(is_whole=True)
-    found = {key.instance_id: one for key, one in seen.records.items() if isinstance(one, Instance)}  # type: ignore[union-attr]
+    found = {one.key.instance_id: one for one in seen.records.values() if isinstance(one, Instance)}
 
     assert found.keys() == {"orders:8080", "forged"}
     assert max(*found["forged"].lease, found["forged"].dirty_ms) < 2**63
@@ -100,7 +100,7 @@ async def test_a_record_that_trips_us_is_left_out_and_told_of_once(
 ) -> None:
     """No such record is known, so the fault is made: a policy by which ServiceCenter's own cannot be mapped."""
     records: dict[RecordKey, Record] = {}
-    reading = Reading(raw, Tenant(), Policy(plain_apps=None), records)  # type: ignore[arg-type]
+    reading = Reading(raw, Tenant(), Policy(plain_apps=None), records)  # type: ignore[arg-type]  # the fault
     service_id = await raw.create_service(Tenant(), MicroService(app_id="shop", service_name="cart", version="1"))
     await raw.register(Tenant(), service_id, MicroServiceInstance(instance_id="n1", host_name="h"))
     await raw.register(Tenant(), service_id, pack(EUREKA))

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
+from conformance.peers.patience import PATIENCE_S
 from facade.clock import ManualClock
 from facade.errors import StoreUnavailable, UpstreamRefused
 from facade.eureka.mapping import with_metadata
@@ -416,7 +417,7 @@ async def test_an_unreachable_server_is_not_an_empty_one(clock: ManualClock) -> 
 
     for call in (behind.read(is_whole=True), behind.renew([EUREKA]), behind.put(EUREKA, None), behind.holds(EUREKA)):
         with pytest.raises(StoreUnavailable):
-            await asyncio.wait_for(call, 1)
+            await asyncio.wait_for(call, PATIENCE_S)
     assert "connection refused" in outbound.trouble
 
 

@@ -45,8 +45,6 @@ def test_sqlite(url: str, path: str) -> None:
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("redis://localhost:6379", "redis:// is not built yet"),
-        ("rediss://:secret@localhost", "rediss:// is not built yet"),
         ("postgres://user:secret@localhost/db", "postgres:// is not known"),
         ("/var/lib/facade.db", "a URL is needed"),
         ("", "a URL is needed"),

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
+from conformance.peers.patience import PATIENCE_S
 from facade.clock import ManualClock
 from facade.outbound import Outbound
 from facade.registry.model import ServiceKey, ServiceName, Tenant
@@ -70,19 +71,19 @@ async def hints(watching: Watching) -> AsyncIterator[asyncio.Queue[None]]:
 
 
 async def test_a_new_watch_is_a_hint_for_nobody_tells_of_what_was_before(hints: asyncio.Queue[None]) -> None:
-    await asyncio.wait_for(hints.get(), 5)
+    await asyncio.wait_for(hints.get(), PATIENCE_S)
 
 
 async def test_whatever_the_server_says_is_a_hint(there: There, hints: asyncio.Queue[None]) -> None:
-    watch = await asyncio.wait_for(there.opened.get(), 5)
-    await asyncio.wait_for(hints.get(), 5)
+    watch = await asyncio.wait_for(there.opened.get(), PATIENCE_S)
+    await asyncio.wait_for(hints.get(), PATIENCE_S)
     await watch.send('{"action":"CREATE"}')
 
-    await asyncio.wait_for(hints.get(), 5)
+    await asyncio.wait_for(hints.get(), PATIENCE_S)
 
 
 async def test_one_helper_listens_for_each_app(there: There, hints: asyncio.Queue[None]) -> None:
-    watch = await asyncio.wait_for(there.opened.get(), 5)
+    watch = await asyncio.wait_for(there.opened.get(), PATIENCE_S)
 
     assert watch.request is not None
     assert watch.request.path == f"/v4/default/registry/microservices/{HELPER.derived_id}/watcher"
@@ -92,11 +93,11 @@ async def test_one_helper_listens_for_each_app(there: There, hints: asyncio.Queu
 async def test_a_helper_without_providers_ends_and_is_deleted(
     there: There, watching: Watching, hints: asyncio.Queue[None]
 ) -> None:
-    watch = await asyncio.wait_for(there.opened.get(), 5)
+    watch = await asyncio.wait_for(there.opened.get(), PATIENCE_S)
     watching.follow([])
-    await asyncio.wait_for(watch.wait_closed(), 5)
+    await asyncio.wait_for(watch.wait_closed(), PATIENCE_S)
     watching.follow([CART])
-    await asyncio.wait_for(there.opened.get(), 5)
+    await asyncio.wait_for(there.opened.get(), PATIENCE_S)
 
     assert f"DELETE default /v4/default/registry/microservices/{HELPER.derived_id}" in there.server.calls
     assert await there.client.existing(HELPER) == HELPER.derived_id
@@ -108,7 +109,7 @@ async def test_a_watch_that_opens_but_may_find_nothing_is_tried_ever_more_seldom
     helper.follow({CART})
     running = asyncio.create_task(helper.run())
     for _ in range(4):
-        await asyncio.wait_for(there.opened.get(), 5)
+        await asyncio.wait_for(there.opened.get(), PATIENCE_S)
     running.cancel()
 
     assert helper._pause_s >= 0.008

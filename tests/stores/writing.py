@@ -35,7 +35,7 @@ def written(writer: str, count: int) -> set[tuple[str, int]]:
             assert isinstance(write.record, Instance)
             held[write.record.key.instance_id] = write.record
         else:
-            held.pop(write.key.instance_id, None)  # type: ignore[union-attr]
+            held.pop(write.key.instance_id, None)  # type: ignore[union-attr]  # of an instance, too
     return {(name, record.updated_ms) for name, record in held.items()}
 
 

@@ -1,0 +1,1 @@
+"""What is carried to a registry behind us, what is read back, and what of that is believed."""
