@@ -11,10 +11,19 @@ import random
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
+from typing import NoReturn
 
 import pytest
 
+from conformance.peers.balancer import Balancer
+from conformance.peers.builds import MissingToolError
+from conformance.peers.cluster import Cluster
+from conformance.peers.patience import be_patient
 from conformance.peers.processes import Processes, Program, Running, etcd, facade, servicecenter
+from conformance.peers.redis import Alone
+
+be_patient()
 
 # Helpers whose asserts explain themselves.
 pytest.register_assert_rewrite(
@@ -23,6 +32,10 @@ pytest.register_assert_rewrite(
 
 # Waiting cases wait for the sweep and for nothing else; lapsed leases go although few instances renew here.
 FAST_SETTINGS: dict[str, object] = {"eviction_interval_s": 1, "self_preservation": False}
+
+SEED = 849323
+"""Of random traces, unless another is asked for. The same each time: a run should fail by what was changed, and not by
+what was drawn. `make conformance-full` draws, and prints what it drew. This one meets the caches of case 97."""
 
 StartOurs = Callable[..., Running]
 RanAgainst = Callable[[str, str], None]
@@ -40,11 +53,49 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--store", metavar="URL", default="memory://", help="where servers of ours keep registrations (default: memory)"
     )
-    group.addoption("--minutes", type=float, help="how long to compare random traces (default: 10 000 operations)")
-    group.addoption("--seed", type=int, help="which random traces to compare (default: others each time)")
+    group.addoption(
+        "--nodes",
+        type=int,
+        default=1,
+        help="servers of ours over one Redis, behind a load balancer, in place of the shared one (default: 1, without)",
+    )
+    group.addoption(
+        "--minutes",
+        type=float,
+        help="how long to compare random traces (default: 10 000 operations), to let a mixed fleet live (default: 1)",
+    )
+    group.addoption("--changes", type=int, default=200, help="of which 200 watchers are told (default: 200)")
+    group.addoption(
+        "--faults",
+        choices=("short", "full"),
+        default="short",
+        help="how often and how long the parts of a cluster fail (default: short)",
+    )
+    group.addoption(
+        "--seed",
+        type=int,
+        help=f"which random traces to compare (default: {SEED}, with --minutes one drawn seed after the other)",
+    )
     group.addoption(
         "--ports-from", type=int, metavar="PORT", help="give servers started here ports from PORT on (default: any)"
     )
+
+
+def skip_without(missing: MissingToolError) -> NoReturn:
+    """A machine without that tool may go on, but not CI, which installs what can be installed."""
+    if os.environ.get("CI"):
+        pytest.fail(str(missing), pytrace=False)
+    pytest.skip(str(missing))
+
+
+def seeds(config: pytest.Config) -> Iterator[int]:
+    """Which random traces to compare, one seed after the other: a single one, or drawn ones for as long as is asked."""
+    given: int | None = config.getoption("--seed")
+    if given is not None or not config.getoption("--minutes"):
+        yield SEED if given is None else given
+        return
+    while True:
+        yield random.randrange(1_000_000)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -52,8 +103,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("what ran against which server")
     for suite, server in config.stash.get(_RAN, {}):
         terminalreporter.line(f"{suite}: {server}")
-    if not os.environ.get("SERVICECENTER_BIN"):
-        terminalreporter.line("no real ServiceCenter: no registry has one, and SERVICECENTER_BIN names none")
+    is_given = config.getoption("--servicecenter-kind") == "real" and config.getoption("--servicecenter")
+    if not os.environ.get("SERVICECENTER_BIN") and not is_given:
+        terminalreporter.line(
+            "no real ServiceCenter, kept traces only: no registry has one, and SERVICECENTER_BIN names none"
+        )
 
 
 @pytest.fixture(scope="session")
@@ -72,8 +126,8 @@ def free_port(request: pytest.FixtureRequest) -> Callable[[], int]:
     """Gives a port of 127.0.0.1 that nobody listens on, a new one with each call."""
     first: int | None = request.config.getoption("--ports-from")
     # Below the range from which systems take ports for outgoing connections (Linux: from 32768): nobody takes one
-    # between this look and the start of a program. Tens only: some programs take ports right after the one given.
-    candidates = iter(range(first, first + 1000) if first else random.sample(range(20_000, 32_000, 10), 1200))
+    # between this look and the start of a program. Never two neighbours: some programs take the port after theirs, too.
+    candidates = iter(range(first, first + 2000, 2) if first else random.sample(range(20_000, 32_000, 2), 6000))
 
     def next_free_port() -> int:
         for port in candidates:
@@ -109,16 +163,31 @@ def start_ours(processes: Processes, free_port: Callable[[], int], ours_program:
 
 
 @pytest.fixture(scope="session")
-def shared_ours(start_ours: StartOurs) -> Callable[[], Running]:
-    """Our server for all suites of this session, started when first asked for."""
-    servers: list[Running] = []
+def shared_ours(request: pytest.FixtureRequest, start_ours: StartOurs) -> Callable[[], str]:
+    """The URL of our server for all suites of this session, started when first asked for; with --nodes a cluster."""
+    urls: list[str] = []
 
-    def shared() -> Running:
-        if not servers:
-            servers.append(start_ours())
-        return servers[0]
+    def shared() -> str:
+        if not urls:
+            is_cluster = request.config.getoption("--nodes") > 1
+            urls.append(request.getfixturevalue("balancer").url if is_cluster else start_ours().url)
+        return urls[0]
 
     return shared
+
+
+@pytest.fixture(scope="session")
+def balancer(
+    request: pytest.FixtureRequest, processes: Processes, free_port: Callable[[], int], ran_against: RanAgainst
+) -> Iterator[Balancer]:
+    """Stands before the nodes of a cluster: each connection is for the next of them."""
+    many: int = request.config.getoption("--nodes")
+    cluster = Cluster(processes, free_port, redis=Alone(processes, free_port), settings=_as_text(FAST_SETTINGS))
+    cluster.redis.start()
+    nodes = [cluster.add_node().url for _ in range(many)]
+    with Balancer(free_port(), nodes) as balancer:
+        yield balancer
+        ran_against(f"{many} nodes, connections", ", ".join(map(str, balancer.connections.values())))
 
 
 @pytest.fixture(scope="session")
@@ -131,7 +200,7 @@ def servicecenter_kind(request: pytest.FixtureRequest) -> str:
 def servicecenter_url(
     request: pytest.FixtureRequest,
     servicecenter_kind: str,
-    shared_ours: Callable[[], Running],
+    shared_ours: Callable[[], str],
     processes: Processes,
     free_port: Callable[[], int],
     ran_against: RanAgainst,
@@ -142,9 +211,43 @@ def servicecenter_url(
     if given:
         return given.rstrip("/")
     if servicecenter_kind == "ours":
-        return shared_ours().url
+        return shared_ours()
     store = processes.start(etcd(free_port()))
     return processes.start(servicecenter(free_port(), store.url)).url
+
+
+@pytest.fixture(scope="session")
+def root_password() -> str:
+    """Of the account `root` of each server with access control that is started here."""
+    return "Conf0rming-root"
+
+
+@pytest.fixture(scope="session")
+def ours_with_accounts(
+    processes: Processes, free_port: Callable[[], int], ours_program: Callable[..., Program], root_password: str
+) -> Running:
+    """A server of ours that lets in who has an account only."""
+    program = ours_program(free_port(), auth=True)
+    stated = {**program.environment, "SC_INIT_ROOT_PASSWORD": root_password}
+    return processes.start(replace(program, environment=stated))
+
+
+@pytest.fixture(scope="session")
+def servicecenter_with_accounts_url(
+    request: pytest.FixtureRequest,
+    servicecenter_kind: str,
+    processes: Processes,
+    free_port: Callable[[], int],
+    root_password: str,
+    ran_against: RanAgainst,
+) -> str:
+    """A ServiceCenter with RBAC, of the kind under test. It is always started here: root's password has to be known."""
+    ran_against("servicecenter with accounts", servicecenter_kind)
+    if servicecenter_kind == "ours":
+        ours: Running = request.getfixturevalue("ours_with_accounts")
+        return ours.url
+    store = processes.start(etcd(free_port()))
+    return processes.start(servicecenter(free_port(), store.url, root_password)).url
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from types import TracebackType
 
 import httpx
 
+from conformance.peers.patience import PATIENCE_S
 from conformance.servicecenter.asking import ServiceCenter
 
 from .conftest import LONG_LEASES
@@ -50,7 +51,7 @@ class Clients:
         )
         return self.node.register(protocol, name, **ident, **place, **LONG_LEASES[protocol])
 
-    def go_on(self, until: Callable[[], bool], within_s: float = 40.0) -> list[Born]:
+    def go_on(self, until: Callable[[], bool], within_s: float = 2 * PATIENCE_S) -> list[Born]:
         """Renew and read over and over; once an answer admits its age, register two more. Returns these."""
         self.age_s, self._codes, self._took_s = 0, Counter(), []
         news: list[Born] = []

@@ -10,14 +10,11 @@ It runs on a thread of its own. Connections that are open when it changes its be
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass
-from types import TracebackType
 from urllib.parse import urlsplit
 
-_CHUNK = 64 * 1024
+from conformance.peers.listener import CHUNK, Listener
 
 
 @dataclass(frozen=True)
@@ -68,39 +65,19 @@ class Lie:
 Behaviour = Honest | Slow | Hanging | Cutting | Refusing | Lie
 
 
-class Proxy:
+class Proxy(Listener):
     def __init__(self, target: str, port: int) -> None:
         """Listens on a port of 127.0.0.1 for what is meant for the server at the URL `target`."""
         address = urlsplit(target)
-        self.url = f"http://127.0.0.1:{port}"
+        super().__init__(port)
         self.connections = 0
         """That came so far."""
         self._target = (address.hostname or "127.0.0.1", address.port or 80)
-        self._port = port
         self._behaviour: Behaviour = Honest()
         self._writers: set[asyncio.StreamWriter] = set()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
-
-    def __enter__(self) -> Proxy:
-        self._thread.start()
-        self._server = self._run(asyncio.start_server(self._serve, "127.0.0.1", self._port))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._run(self._end())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
     def behave(self, behaviour: Behaviour) -> None:
         self._run(self._change(behaviour))
-
-    def _run(self, work: Awaitable[object]) -> asyncio.Server:
-        future = asyncio.run_coroutine_threadsafe(_awaited(work), self._loop)
-        return future.result(10)  # type: ignore[return-value]
 
     async def _change(self, behaviour: Behaviour) -> None:
         self._behaviour = behaviour
@@ -108,12 +85,8 @@ class Proxy:
             writer.close()
 
     async def _end(self) -> None:
-        self._server.close()
         await self._change(Refusing())
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await super()._end()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -146,13 +119,9 @@ class Proxy:
             to_server.close()
 
 
-async def _awaited(work: Awaitable[object]) -> object:
-    return await work
-
-
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with suppress(OSError):
-        while part := await reader.read(_CHUNK):
+        while part := await reader.read(CHUNK):
             writer.write(part)
             await writer.drain()
         writer.write_eof()
@@ -160,7 +129,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 async def _answer(behaviour: Behaviour, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     left = behaviour.after if isinstance(behaviour, Cutting) else None
-    while part := await reader.read(_CHUNK):
+    while part := await reader.read(CHUNK):
         if isinstance(behaviour, Slow):
             await _keep_back(behaviour, part, writer)
             continue
@@ -184,7 +153,7 @@ async def _lie(lie: Lie, reader: asyncio.StreamReader, writer: asyncio.StreamWri
     )
     await reader.readexactly(int(length))
     writer.write(lie.head + lie.body)
-    for _ in range(lie.more // _CHUNK):
-        writer.write(bytes(_CHUNK))
+    for _ in range(lie.more // CHUNK):
+        writer.write(bytes(CHUNK))
         await writer.drain()
     await writer.drain()

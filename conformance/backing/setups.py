@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from conformance.eureka.client import JSON, Eureka, instance_path
+from conformance.peers.patience import PATIENCE_S
 from conformance.peers.processes import Running
 from conformance.peers.upstreams import Upstream
 from conformance.servicecenter.asking import ServiceCenter
@@ -29,7 +30,7 @@ SETUPS: Mapping[str, Sequence[str]] = {
 """The protocols of the registries behind us."""
 
 PROTOCOLS = ("eureka", "servicecenter")
-SOON_S = 20.0
+SOON_S = PATIENCE_S
 """For what comes within two seconds by design: such machines are busy, and a case asserts that it comes, not when."""
 APP = "eureka"
 """The appId under which ServiceCenter's consumers find Eureka's applications, and whose own services Eureka lists."""

@@ -48,7 +48,7 @@ def test_an_original_has_one_copy_that_says_what_it_is(publishing: Setup, protoc
     print(f"copied after {soon(is_copied):.1f} s")
     assert len(copies_of(here, protocol, name)) == 1  # a copy is never copied back
     for node in (publishing.node, publishing.other):
-        soon(lambda node=node: _assert_listed_once(node, name))  # type: ignore[misc]
+        soon(lambda node=node: _assert_listed_once(node, name))  # type: ignore[misc]  # mypy infers no lambda with a default
     here.drain(protocol, born)
     soon(lambda: _assert_drained(there, OTHER[protocol], name))
 

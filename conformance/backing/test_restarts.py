@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from conformance.conftest import RanAgainst
-from conformance.peers.processes import Running
+from conformance.peers.processes import START_WITHIN_S, Running
 from conformance.peers.upstreams import Upstream
 
 from .clients import AGE, Clients, is_held
@@ -23,7 +23,7 @@ from .conftest import MakeUpstream, NodeAt, StartNode
 from .setups import PROTOCOLS, Node, soon
 
 AWAY_S = 3.0
-BACK_WITHIN_S = 120.0
+BACK_WITHIN_S = START_WITHIN_S
 """A JVM takes its time to start on a busy machine."""
 
 

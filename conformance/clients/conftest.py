@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import pytest
 
 from conformance.clients.life import Life, Registry
-from conformance.clients.programs import Client
+from conformance.clients.programs import Client, Told
 from conformance.clients.wiretap import Wiretap
 from conformance.conftest import RanAgainst
 from conformance.peers.processes import MissingToolError, Processes, Program
@@ -30,7 +30,7 @@ def registry(
 ) -> Iterator[Registry]:
     """Ours or the original, started for this session: the cases restart it."""
     ran_against("clients", eureka_kind)
-    with _or_skip():
+    with or_skip():
         if eureka_kind == "ours":
             program = ours_program(free_port())
         else:
@@ -54,14 +54,12 @@ def app() -> str:
 
 
 @pytest.fixture
-def client(request: pytest.FixtureRequest) -> Client:
+def client(request: pytest.FixtureRequest) -> Told:
     """The client that a test is about; the report tells which, and what was tried: the first line of the docstring."""
-    client: Client = request.param
+    client: Told = request.param
     # Not record_property: it warns that the schema of pytest's usual reports knows no properties of a test.
     request.node.user_properties += [
-        ("name", client.name),
-        ("version", client.version),
-        ("transport", client.transport),
+        *client.told.items(),
         ("tried", (request.function.__doc__ or "").strip().splitlines()[0].rstrip(".")),
     ]
     return client
@@ -74,15 +72,28 @@ def noted(request: pytest.FixtureRequest) -> Noted:
 
 
 @pytest.fixture
+def environment() -> Mapping[str, str]:
+    """What a client finds in its environment beside ours."""
+    return {}
+
+
+@pytest.fixture
 def live(
-    client: Client, registry: Registry, wire: Wiretap, app: str, processes: Processes, free_port: Callable[[], int]
+    client: Client,
+    registry: Registry,
+    wire: Wiretap,
+    app: str,
+    processes: Processes,
+    free_port: Callable[[], int],
+    environment: Mapping[str, str],
 ) -> Iterator[Live]:
     """`live()` starts the client and waits until it says that it is ready."""
     lives: list[Life] = []
 
     def start() -> Life:
-        with _or_skip():
-            running = processes.start(client.program(free_port(), wire.url, app))
+        with or_skip():
+            program = client.program(free_port(), wire.url, app)
+            running = processes.start(replace(program, environment=environment))
         lives.append(Life(running, registry, wire, app))
         return lives[-1]
 
@@ -100,7 +111,7 @@ def alive(live: Live) -> Life:
     return life
 
 
-class _or_skip:  # noqa: N801 - reads as a statement
+class or_skip:  # noqa: N801 - reads as a statement
     """Without its tools a test is skipped, but not in CI."""
 
     def __enter__(self) -> None:

@@ -77,13 +77,38 @@ class Life:
 
     def seen(self, app: str) -> dict[str, Document]:
         """What it holds of an application, by instance id."""
-        answer = httpx.get(f"{self.running.url}/seen/{app}", timeout=30)
+        answer = httpx.get(f"{self.running.url}/seen/{app}")
         assert answer.status_code == 200, answer.text
         return {one["id"]: one for one in answer.json()}
 
     def becomes_registered(self) -> Document:
         soon(lambda: self.registered is not None)
         return self.registered or {}
+
+    def registers_as_up(self, **more: Any) -> None:
+        """With the values that each of these clients is given, `more` of them, and a lease of ten seconds."""
+        stated = {
+            "instanceId": self.id,
+            "app": self.app.upper(),
+            "hostName": "127.0.0.1",
+            "ipAddr": "127.0.0.1",
+            "status": "UP",
+            "vipAddress": self.app,
+            "secureVipAddress": self.app,
+            "port": {"$": self.port, "@enabled": "true"},
+            **more,
+        }
+        soon(lambda: (self.registered or {}).get("status") == "UP")
+        registered = self.registered or {}
+        assert {key: registered[key] for key in stated} == stated
+        assert (registered["leaseInfo"]["renewalIntervalInSecs"], registered["leaseInfo"]["durationInSecs"]) == (1, 10)
+
+    def is_found_in_servicecenter(self) -> str:
+        """By consumers of that side, or why not."""
+        if self.registry.kind == "real":
+            return "it has no such side"
+        soon(lambda: self.registry.endpoints(self.app) == {f"rest://127.0.0.1:{self.port}"})
+        return ""
 
     def renews(self) -> None:
         """Its lease is prolonged, twice."""
@@ -108,9 +133,9 @@ class Life:
         soon(lambda: not self.seen(other))
 
     def leaves(self) -> None:
-        """Told to end as an operator would tell it, it takes itself away."""
+        """Told to end as an operator would tell it, it takes itself away, as its wire tells."""
         self.running.stop()
-        soon(lambda: self.registered is None, within_s=5)
+        soon(lambda: self.registered is None)
         soon(lambda: self.registry.ids(self.app) == set())
 
 

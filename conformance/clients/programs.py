@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import urlsplit
 
-from conformance.peers.processes import SOURCES, Program, go_build, maven_build, npm_build, tool, venv_build
+from conformance.peers.builds import SOURCES, go_build, maven_build, npm_build, tool, venv_build
+from conformance.peers.processes import Program
 
-_TINY_JVM = ("-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+TINY_JVM = ("-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 Command = Callable[[int, str, str], Sequence[str | Path]]
 """Of the port of the client, the URL of the server without a path, and the application's name."""
+
+
+class Told(Protocol):
+    """A client of either protocol."""
+
+    @property
+    def told(self) -> Mapping[str, str]:
+        """What the table says of it in the first columns of a row."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,10 @@ class Client:
 
     def __str__(self) -> str:
         return f"{self.name} {self.version} {self.transport}".replace(" ", "-")
+
+    @property
+    def told(self) -> Mapping[str, str]:
+        return {"name": self.name, "version": self.version, "transport": self.transport}
 
     def program(self, port: int, eureka_url: str, app: str) -> Program:
         """Built when first needed. Raises PeerError."""
@@ -41,7 +55,7 @@ def _netflix(profile: str) -> Command:
     def command(port: int, url: str, app: str) -> Sequence[str | Path]:
         return [
             tool("java"),
-            *_TINY_JVM,
+            *TINY_JVM,
             "-jar",
             maven_build("clients/netflix", profile),
             f"{port}",
@@ -71,7 +85,7 @@ def eureka_js(*options: str) -> Command:
         server = urlsplit(url)
         return [
             *(tool("node"), npm_build("clients/eureka-js"), f"{port}"),
-            *(f"{server.hostname}", f"{server.port}", app, *options),
+            *(f"{server.hostname}", f"{server.port}", app, *options, *(["tls"] if server.scheme == "https" else ())),
         ]
 
     return command
@@ -96,7 +110,7 @@ FARGO = [
 def _spring(boot: str, *properties: str) -> Command:
     def command(port: int, url: str, app: str) -> Sequence[str | Path]:
         return [
-            *(tool("java"), *_TINY_JVM, "-jar", maven_build("clients/spring", f"boot-{boot}")),
+            *(tool("java"), *TINY_JVM, "-jar", maven_build("clients/spring", f"boot-{boot}")),
             *(f"--server.port={port}", f"--spring.application.name={app}"),
             f"--eureka.client.service-url.defaultZone={url}/eureka/",
             *(f"--{one}" for one in properties),
@@ -120,6 +134,8 @@ SPRING = [
     _spring_client("3.5.16", "2025.0.1", "RestClient", "eureka.client.restclient.enabled=true"),
     _spring_client("3.5.16", "2025.0.1", "WebClient", *_WITH_WEBCLIENT),
 ]
+
+SPRING_BY_TRAIN = [SPRING[0], SPRING[3], SPRING[5]]
 
 
 def _prometheus(port: int, url: str, _: str) -> Sequence[str | Path]:

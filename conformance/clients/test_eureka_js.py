@@ -16,34 +16,17 @@ _WITHOUT_OBJECT = Client("eureka-js-client", EUREKA_JS[0].version, EUREKA_JS[0].
 
 
 @each_way
-def test_registers(alive: Life) -> None:
+def test_195_registers(alive: Life) -> None:
     """Registers with the values it was given, and is ready after the first look at the registry."""
-    registered = alive.becomes_registered()
-
-    stated = {
-        "instanceId": alive.id,
-        "app": alive.app.upper(),
-        "hostName": "127.0.0.1",
-        "ipAddr": "127.0.0.1",
-        "status": "UP",
-        "vipAddress": alive.app,
-        "secureVipAddress": alive.app,
-        "port": {"$": alive.port, "@enabled": "true"},
-        "metadata": {"team": "blue & <green>"},
-    }
-    assert {key: registered[key] for key in stated} == stated
-    assert {registered["leaseInfo"][key] for key in ("renewalIntervalInSecs", "durationInSecs")} == {1, 10}
+    alive.registers_as_up(metadata={"team": "blue & <green>"})
     assert alive.wire.statuses("POST") == {204}
     assert "started after 1 looks" in alive.running.log_text
 
 
 @each_way
-def test_is_found_in_servicecenter(alive: Life, eureka_kind: str, noted: Noted) -> None:
+def test_is_found_in_servicecenter(alive: Life, noted: Noted) -> None:
     """Is found by consumers of the ServiceCenter side."""
-    if eureka_kind == "real":
-        noted("it has no such side")
-        return
-    soon(lambda: alive.registry.endpoints(alive.app) == {f"rest://127.0.0.1:{alive.port}"})
+    noted(alive.is_found_in_servicecenter())
 
 
 @each_way
@@ -75,7 +58,7 @@ def test_reads_deltas(alive: Life, app: str) -> None:
 
 
 @each_way
-def test_registers_again(alive: Life) -> None:
+def test_190_195_registers_again(alive: Life) -> None:
     """Registers again when the server was restarted without state."""
     alive.registry.restart()
 
@@ -94,7 +77,7 @@ def test_leaves(alive: Life) -> None:
 
 
 @pytest.mark.parametrize("client", [_WITHOUT_OBJECT], ids=["number-port"], indirect=True)
-def test_is_refused_with_a_bare_port(live: Live, wire: Wiretap, eureka_kind: str, noted: Noted) -> None:
+def test_196_is_refused_with_a_bare_port(live: Live, wire: Wiretap, eureka_kind: str, noted: Noted) -> None:
     """Is refused with a bare number as port, its users' usual mistake."""
     with pytest.raises(PeerError, match="status: 400"):
         live()

@@ -19,12 +19,12 @@ LEASE = {"renewalIntervalInSecs": 30, "durationInSecs": 600}
 
 def targets(life: Life) -> dict[str, dict[str, Any]]:
     """Its targets' labels as discovered, by instance id."""
-    found = httpx.get(f"{life.running.url}/api/v1/targets", timeout=30).json()["data"]["activeTargets"]
+    found = httpx.get(f"{life.running.url}/api/v1/targets").json()["data"]["activeTargets"]
     discovered = [target["discoveredLabels"] for target in found]
     return {labels["__meta_eureka_app_instance_id"]: labels for labels in discovered}
 
 
-def test_lists_what_is_registered(live: Live, app: str) -> None:
+def test_199_lists_what_is_registered(live: Live, app: str) -> None:
     """Lists all instances whatever their status, with labels of their values, and drops who is gone; no complaint."""
     prometheus = live()
     eureka, name = prometheus.registry.eureka, app.upper()

@@ -50,6 +50,10 @@ class Wiretap:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """As a server that is gone: nobody listens there any more."""
         # A thread that waits in accept is woken by this and not by close.
         with suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
@@ -57,12 +61,13 @@ class Wiretap:
         for connection in list(self._open):
             _end(connection)
 
-    def asked(self, method: str, path_contains: str = "") -> list[Exchange]:
-        return [one for one in self.exchanges if one.method == method and path_contains in one.path]
+    def asked(self, method: str, path_contains: str = "", since: int = 0) -> list[Exchange]:
+        """After the first `since` of all."""
+        return [one for one in self.exchanges[since:] if one.method == method and path_contains in one.path]
 
-    def statuses(self, method: str, path_contains: str = "") -> set[int]:
+    def statuses(self, method: str, path_contains: str = "", since: int = 0) -> set[int]:
         """Of the requests answered so far."""
-        return {one.status for one in self.asked(method, path_contains) if one.status}
+        return {one.status for one in self.asked(method, path_contains, since) if one.status}
 
     def _accept(self) -> None:
         with suppress(OSError):

@@ -39,7 +39,9 @@ class Stage:
     upstreams: Mapping[str, Upstream] = field(default_factory=dict)
     """By protocol: the registries behind us, if there are any."""
     is_one_server: bool = True
-    """Whether both are one server of ours: then each change is in both views at once."""
+    """Whether both are one server of ours: then each change is in both views at once; else soon."""
+    is_watched: bool = True
+    """Whether hello-server is told of changes: go-chassis opens its watch without an account."""
     restart_server: Callable[[], None] = lambda: None
     """Without a goodbye, and with nothing left of what it knew."""
     clients: dict[str, Running] = field(default_factory=dict)

@@ -5,13 +5,12 @@ The chapters of one stage run in their order; the last kills account-server.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 import pytest
 
-from conformance.conftest import RanAgainst
+from conformance.conftest import RanAgainst, skip_without
 from conformance.demo.setups import Ports, set_up
 from conformance.demo.stage import CLIENTS, Stage
 from conformance.demo.story import CHAPTERS, a_server_that_forgot_everything_gets_both_back
@@ -44,9 +43,7 @@ def tools() -> None:
         account_server(8090, "")
         hello_server(8091, "")
     except MissingToolError as missing:
-        if os.environ.get("CI"):
-            pytest.fail(str(missing), pytrace=False)
-        pytest.skip(str(missing))
+        skip_without(missing)
 
 
 @pytest.fixture(
@@ -58,7 +55,9 @@ def tools() -> None:
         pytest.param((CLIENTS[::-1], "eureka", "servicecenter"), id="servicecenter-behind"),
         pytest.param((CLIENTS, "eureka", "eureka"), id="eureka-behind"),
         pytest.param((CLIENTS[::-1], "eureka", "both"), id="both-behind"),
+        pytest.param((CLIENTS, "eureka", "guarded"), id="guarded"),
         pytest.param((CLIENTS, "eureka", "publish"), id="published"),
+        pytest.param((CLIENTS, "eureka", "two-nodes"), id="two-nodes"),
     ],
 )
 def stage(request: pytest.FixtureRequest, start: Start, ran_against: RanAgainst) -> Iterator[Stage]:

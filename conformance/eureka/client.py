@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -84,13 +85,21 @@ def instance_path(app: str, instance_id: str) -> str:
     return f"apps/{app}/{quote(instance_id, safe='')}"
 
 
+class _OwnConnections(threading.local):
+    """Each thread's own HTTP client: httpx's pool may close a connection that another thread was just given."""
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        # A connection for each request, so that a load balancer gives each to the next node.
+        self.http = httpx.Client(base_url=url, timeout=timeout_s, limits=httpx.Limits(max_keepalive_connections=0))
+
+
 class Eureka:
     """One Eureka server, and what a test has registered there."""
 
     def __init__(self, url: str, base: str = "/eureka", timeout_s: float = 30) -> None:
         self.url = url
         self.base = base
-        self._http = httpx.Client(base_url=url, timeout=timeout_s)
+        self._connections = _OwnConnections(url, timeout_s)
         self._applications: set[str] = set()
 
     def send(
@@ -99,12 +108,13 @@ class Eureka:
         """Ask with no headers but the ones given. A path that starts with a slash is not put under the base."""
         headers = headers or {}
         address = path if path.startswith("/") else f"{self.base}/{path}"
-        request = self._http.build_request(method, address, headers=headers, content=content)
+        http = self._connections.http
+        request = http.build_request(method, address, headers=headers, content=content)
         stated = {name.lower() for name in headers}
         for name in _HTTPX_ADDS:
             if name not in stated:
                 del request.headers[name]
-        return self._http.send(request)
+        return http.send(request)
 
     def get(self, path: str, **headers_or_content: Any) -> httpx.Response:
         return self.send("GET", path, **headers_or_content)
@@ -197,4 +207,4 @@ class Eureka:
 
     def disconnect(self) -> None:
         """Leave the server as it is."""
-        self._http.close()
+        self._connections.http.close()

@@ -15,6 +15,7 @@ import pytest
 from conformance.conftest import RanAgainst, StartOurs
 from conformance.eureka.client import Eureka
 from conformance.eureka.differences import BY_CASE
+from conformance.peers.patience import PATIENCE_S
 from conformance.peers.processes import Processes, Running
 from conformance.peers.processes import eureka as real_eureka
 
@@ -32,7 +33,7 @@ _PROFILES: dict[tuple[str, object], str] = {
 Expected = Callable[..., Any]
 Refused = Callable[[httpx.Response, int], None]
 ServerWith = Callable[..., Running]
-ClientOf = Callable[[Running], Eureka]
+ClientOf = Callable[[Running | str], Eureka]
 
 T = TypeVar("T")
 
@@ -105,7 +106,7 @@ def server_with(start_eureka: ServerWith) -> ServerWith:
 
 @pytest.fixture(scope="session")
 def eureka_url(
-    request: pytest.FixtureRequest, eureka_kind: str, shared_ours: Callable[[], Running], ran_against: RanAgainst
+    request: pytest.FixtureRequest, eureka_kind: str, shared_ours: Callable[[], str], ran_against: RanAgainst
 ) -> str:
     """Where the Eureka server under test answers, without a path."""
     given: str | None = request.config.getoption("--eureka")
@@ -113,7 +114,7 @@ def eureka_url(
     if given:
         return given.rstrip("/")
     if eureka_kind == "ours":
-        return shared_ours().url
+        return shared_ours()
     server_with: ServerWith = request.getfixturevalue("server_with")
     return server_with().url
 
@@ -133,12 +134,23 @@ def eureka(eureka_url: str, base: str) -> Iterator[Eureka]:
 
 
 @pytest.fixture
+def one_node(request: pytest.FixtureRequest, eureka: Eureka, client_of: ClientOf) -> Eureka:
+    """The server under test; of a cluster one node, for what no other knows: when somebody renewed last, say."""
+    if request.config.getoption("--nodes") == 1:
+        return eureka
+    node = next(iter(request.getfixturevalue("balancer").connections))
+    client = client_of(node)
+    client.base = eureka.base
+    return client
+
+
+@pytest.fixture
 def client_of() -> Iterator[ClientOf]:
     """A client for a server with special settings; cleans up like `eureka`."""
     clients: list[Eureka] = []
 
-    def connect(server: Running) -> Eureka:
-        clients.append(Eureka(server.url))
+    def connect(server: Running | str) -> Eureka:
+        clients.append(Eureka(server if isinstance(server, str) else server.url))
         return clients[-1]
 
     yield connect
@@ -162,7 +174,7 @@ def app() -> str:
     return f"CASE-{uuid.uuid4().hex[:8].upper()}"
 
 
-def wait_until(is_so: Callable[[], bool], *, within_s: float) -> None:
+def wait_until(is_so: Callable[[], bool], *, within_s: float = PATIENCE_S) -> None:
     """Wait for something that the server does by itself; fails when it does not happen in time."""
     give_up_at = time.monotonic() + within_s
     while not is_so():

@@ -10,6 +10,7 @@ import pytest
 
 from conformance.eureka.client import COMPACT, JSON, XML, Eureka, hash_of, instances_of
 from conformance.eureka.conftest import ClientOf, Expected, Refused, ServerWith, wait_until
+from conformance.peers.patience import PATIENCE_S
 from conformance.peers.processes import Running
 
 COMPACT_KEYS = [
@@ -96,7 +97,8 @@ def test_097_vips_are_a_list(eureka: Eureka, app: str, expected: Expected) -> No
 
     assert [_hash_of_vip(eureka, vip) for vip in (x, y, f"{x},{y}")] == ["UP_1_", "UP_1_", ""]
     eureka.cancel(app)
-    wait_until(lambda: _hash_of_vip(eureka, x) == _hash_of_vip(eureka, y) == "", within_s=expected(97, ours=0, real=5))
+    within_s = expected(97, ours=0, real=PATIENCE_S)
+    wait_until(lambda: _hash_of_vip(eureka, x) == _hash_of_vip(eureka, y) == "", within_s=within_s)
 
 
 def test_097_vips_are_not_trimmed(eureka: Eureka, app: str) -> None:
@@ -150,7 +152,7 @@ def test_102_lapsed_but_not_yet_evicted(server_with: ServerWith, client_of: Clie
     eureka = client_of(server_with(eviction_interval_s=3600))
     eureka.given(app, leaseInfo={"durationInSecs": 1})
 
-    wait_until(lambda: eureka.get(f"apps/{app}/i1").status_code == 404, within_s=10)
+    wait_until(lambda: eureka.get(f"apps/{app}/i1").status_code == 404)
 
     assert len(eureka.listed(app)) == 1
     assert eureka.renew(app).status_code == 200

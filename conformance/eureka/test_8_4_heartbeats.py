@@ -55,15 +55,15 @@ def test_111_a_stranger_is_told_to_register(eureka: Eureka, app: str, refused: R
     assert eureka.renew(app).status_code == 200
 
 
-def test_113_newer_data_has_to_be_registered(eureka: Eureka, app: str, refused: Refused) -> None:
+def test_113_newer_data_has_to_be_registered(one_node: Eureka, app: str, refused: Refused) -> None:
     """The lease is renewed all the same: it is the data that is wanted."""
-    eureka.given(app)
-    before = eureka.instance(app)["leaseInfo"]["lastRenewalTimestamp"]
+    one_node.given(app)
+    before = one_node.instance(app)["leaseInfo"]["lastRenewalTimestamp"]
     time.sleep(0.01)  # timestamps are in milliseconds
 
-    refused(eureka.renew(app, "i1", NEWER), 404)
+    refused(one_node.renew(app, "i1", NEWER), 404)
 
-    assert eureka.instance(app)["leaseInfo"]["lastRenewalTimestamp"] > before
+    assert one_node.instance(app)["leaseInfo"]["lastRenewalTimestamp"] > before
 
 
 @pytest.mark.parametrize("value", ["abc", ""])
@@ -122,12 +122,12 @@ def test_117_a_clients_override_is_not(eureka: Eureka, app: str, refused: Refuse
     assert eureka.instance(app)["status"] == "UP"
 
 
-def test_118_when_the_last_renewal_was(eureka: Eureka, app: str, expected: Expected) -> None:
+def test_118_when_the_last_renewal_was(one_node: Eureka, app: str, expected: Expected) -> None:
     """The original writes the moment until which the renewal lasts; no client computes with it."""
-    eureka.given(app)
-    eureka.renew(app)
+    one_node.given(app)
+    one_node.renew(app)
 
-    lease = eureka.instance(app)["leaseInfo"]
+    lease = one_node.instance(app)["leaseInfo"]
 
     ahead_ms = lease["lastRenewalTimestamp"] - lease["registrationTimestamp"]
     assert ahead_ms >= expected(118, ours=0, real=90_000)

@@ -89,10 +89,10 @@ def eureka_beside(
 def test_156_peers_hear_of_a_deletion_and_not_of_an_eviction(eureka_beside: Eureka, peer: Peer, app: str) -> None:
     eureka_beside.given(app, "evicted", leaseInfo={"durationInSecs": 1})
     eureka_beside.given(app, "deleted")
-    wait_until(lambda: len(eureka_beside.listed(app)) == 1, within_s=10)
+    wait_until(lambda: len(eureka_beside.listed(app)) == 1)
 
     eureka_beside.cancel(app, "deleted")
 
-    wait_until(lambda: peer.told("Cancel") != [], within_s=10)
+    wait_until(lambda: peer.told("Cancel") != [])
     assert peer.told("Cancel") == ["deleted"]
     assert set(peer.told("Register")) == {"evicted", "deleted"}

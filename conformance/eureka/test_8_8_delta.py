@@ -1,4 +1,4 @@
-"""The delta, the hash and the versions (cases 159-167; 164 needs Netflix's own client, 168 is for clients)."""
+"""The delta, the hash and the versions (cases 159-163, 165-168; 164 needs Netflix's own client)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from conformance.eureka.client import COMPACT, Eureka, hash_of
+from conformance.eureka.client import COMPACT, Eureka, hash_of, instances_of
 from conformance.eureka.conftest import ClientOf, Expected, ServerWith, wait_until
 
 
@@ -17,9 +17,9 @@ def test_159_160_a_change_is_told_for_a_while(server_with: ServerWith, client_of
     eureka.given(app)
     told = eureka.delta()
 
-    assert [i["actionType"] for i in eureka.changed(app)] == ["ADDED"]
+    assert [i["actionType"] for i in instances_of(told, app)] == ["ADDED"]
 
-    wait_until(lambda: eureka.delta()["application"] == [], within_s=20)
+    wait_until(lambda: eureka.delta()["application"] == [])
     assert eureka.delta()["apps__hashcode"] == told["apps__hashcode"] == hash_of(eureka.registry()) == "UP_1_"
 
 
@@ -113,3 +113,17 @@ def test_167_all_forms_of_one_delta_agree(eureka: Eureka, app: str, expected: Ex
     assert full["apps__hashcode"] == compact["apps__hashcode"] == xml.findtext("apps__hashcode")
     versions = {full["versions__delta"], compact["versions__delta"], xml.findtext("versions__delta")}
     assert len(versions) == expected(167, ours=1, real=3)
+
+
+def test_168_two_servers_agree_on_the_hash_alone(start_eureka: ServerWith, client_of: ClientOf, app: str) -> None:
+    """Versions count what each server has seen: a client that goes from one to the other must go by the hash."""
+    one, two = client_of(start_eureka()), client_of(start_eureka())
+    # The original counts each delta that it has to make anew, so each change is asked for.
+    for change in (two.given, two.cancel, two.given, two.cancel):
+        change(app, "went")
+        two.delta()
+    for eureka in (one, two):
+        eureka.given(app, "stays")
+
+    assert one.delta()["versions__delta"] != two.delta()["versions__delta"]
+    assert one.delta()["apps__hashcode"] == two.delta()["apps__hashcode"] == "UP_1_"

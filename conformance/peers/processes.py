@@ -1,74 +1,54 @@
-"""Builds, starts, waits for and stops the programs that the demo and the suites run beside each other.
+"""Starts, waits for and stops the programs that the demo and the suites run beside each other.
 
     with Processes(Path("somewhere")) as processes:
         server = processes.start(facade([8761]))
         processes.start(account_server(8090, f"{server.url}/eureka/"))
 
-`facade`, `account_server` and so on say what to run, building it first where that is needed; `Processes` runs it.
+`facade`, `account_server` and so on say what to run, built first where that is needed (builds.py); `Processes` runs it.
 Everything listens on loopback. What stands in a person's way is a `PeerError`: one line, no traceback needed.
-
-Builds are kept outside the checkout, in ${PEERS_HOME:-${XDG_CACHE_HOME:-~/.cache}/registry-facade-peers}, each under a
-hash of what it is made from. The folder may be removed at any time.
 """
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
+from urllib.parse import quote
 
 import httpx
 
-_log = logging.getLogger(__name__)
+from conformance.peers.builds import SOURCES, MissingToolError, PeerError, go_build, last_line, maven_build, tool
 
-SOURCES = Path(__file__).resolve().parent
 PROJECT = SOURCES.parent.parent
-BUILD_WITHIN_S = 900.0  # the first build of all fetches its libraries
-START_WITHIN_S = 90.0
-STOP_WITHIN_S = 20.0
+START_WITHIN_S = 300.0  # a JVM beside others on a small machine
+STOP_WITHIN_S = 60.0  # likewise: a client that is killed has not taken itself away
+_LOG = "output.log"
 
-# command: what it is, and the Debian package that has it
-_TOOLS = {
-    "java": ("a JDK 17", "openjdk-17-jdk-headless"),
-    "mvn": ("Maven", "maven"),
-    "go": ("Go 1.18 or newer", "golang-go"),
-    "etcd": ("etcd", "etcd-server"),
-    "node": ("Node.js", "nodejs"),
-    "npm": ("npm", "npm"),
-    "prometheus": ("Prometheus", "prometheus"),
-}
 # Little is needed; the second compiler only pays after minutes.
 _SMALL_JVM = ("-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
-class PeerError(Exception):
-    """A program cannot be built or does not start. The message is one line for a person."""
-
-
-class MissingToolError(PeerError):
-    """A tool is not on this machine. The message says how to get it."""
-
-
 @dataclass(frozen=True)
 class Program:
-    """What to run, and where it answers 200 as soon as it serves. One that serves nothing has no URL."""
+    """What to run, and where it answers 200 as soon as it serves. One that serves nothing has no URL.
+
+    `ready` is a path; for what does not speak HTTP it is a question about the URL, which may raise OSError.
+    """
 
     name: str
     command: Sequence[str | Path]
     url: str = ""
-    ready: str = ""
+    ready: str | Callable[[str], bool] = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)  # laid into its working directory: relative path, text
 
@@ -111,8 +91,11 @@ def account_server(port: int, eureka_url: str, hello_server_name: str = "hello-s
     )
 
 
-def hello_server(port: int, servicecenter_url: str, app: str = "eureka") -> Program:
-    """The guide's Go service on go-chassis, in the app given."""
+def hello_server(
+    port: int, servicecenter_url: str, app: str = "eureka", account: tuple[str, str] | None = None
+) -> Program:
+    """The guide's Go service on go-chassis, in the app given; `account` (name, password) where one is needed."""
+    name, password = account or ("", "")
     return Program(
         name="hello-server",
         command=[go_build("hello-server")],
@@ -124,6 +107,15 @@ def hello_server(port: int, servicecenter_url: str, app: str = "eureka") -> Prog
             "PAAS_CSE_SC_ENDPOINT": servicecenter_url,
             "servicecomb_protocols_rest_listenAddress": f"127.0.0.1:{port}",
             "servicecomb_service_app": app,
+            **(
+                {
+                    "servicecomb_credentials_account_name": name,
+                    "servicecomb_credentials_account_password": password,
+                    "servicecomb_credentials_cipher": "default",
+                }
+                if account
+                else {}
+            ),
         },
     )
 
@@ -149,6 +141,15 @@ def eureka(port: int, variant: str = "stock", peers: Sequence[str] = ()) -> Prog
     )
 
 
+def secured_eureka(port: int, user: str, password: str) -> Program:
+    """One that demands an account with Basic, for everything; its URL names that."""
+    stock = eureka(port, "conformance")
+    words = [maven_build("eureka", "secured") if str(word).endswith(".jar") else word for word in stock.command]
+    account = [f"--spring.security.user.name={user}", f"--spring.security.user.password={password}"]
+    named = stock.url.replace("://", f"://{user}:{quote(password, safe='')}@")
+    return replace(stock, command=[*words, *account], url=named, ready="/")
+
+
 def etcd(port: int) -> Program:
     """The store of a real ServiceCenter; `port` for clients, the next one for peers."""
     client, peer = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port + 1}"
@@ -165,15 +166,18 @@ def etcd(port: int) -> Program:
     )
 
 
-def servicecenter(port: int, etcd_url: str) -> Program:
-    """A real ServiceCenter over an etcd that runs. No registry has it, so SERVICECENTER_BIN names the binary."""
+def servicecenter(port: int, etcd_url: str, root_password: str = "") -> Program:
+    """A real ServiceCenter over an etcd that runs. No registry has it, so SERVICECENTER_BIN names the binary.
+
+    With a password for its account `root`, it lets in who has an account only.
+    """
     binary = os.environ.get("SERVICECENTER_BIN", "")
     if not os.access(binary, os.X_OK) or not Path(binary).is_file():
         raise MissingToolError(
             f"SERVICECENTER_BIN names no executable ({binary!r}): put the path of an Apache ServiceCenter there"
         )
     conf = {
-        f"conf/{file.name}": file.read_text().replace("@GRPC_PORT@", str(port + 5))
+        f"conf/{file.name}": file.read_text().replace("@GRPC_PORT@", str(port + 1))
         for file in sorted((SOURCES / "servicecenter" / "conf").iterdir())
     }
     return Program(
@@ -188,18 +192,33 @@ def servicecenter(port: int, etcd_url: str) -> Program:
             "REGISTRY_ETCD_CLUSTER_ENDPOINTS": etcd_url,
             "SERVER_HOST": "127.0.0.1",
             "SERVER_PORT": str(port),
+            "RBAC_ENABLE": str(bool(root_password)).lower(),
+            "SC_INIT_ROOT_PASSWORD": root_password,
         },
-        files=conf,
+        files=conf | (_key_pair() if root_password else {}),
     )
+
+
+def _key_pair() -> dict[str, str]:
+    """What a ServiceCenter signs tokens with: PKCS#1, or every login is an internal error."""
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return {"private.key": private.decode(), "public.key": public.decode()}
 
 
 class Running:
     """A program that was started. It is stopped by its pid, never by its name."""
 
-    def __init__(self, program: Program, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, program: Program, process: subprocess.Popen[bytes], directory: Path) -> None:
+        self.program = program
         self.name = program.name
         self.url = program.url
-        self.log = log
+        self.directory = directory
+        self.log = directory / _LOG
         self.pid = process.pid
         self._process = process
 
@@ -226,6 +245,10 @@ class Running:
         self._process.send_signal(signal.SIGCONT)
 
     @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    @property
     def memory_bytes(self) -> int:
         """What it has in memory now. Linux only."""
         status = Path(f"/proc/{self.pid}/status").read_text()
@@ -236,18 +259,25 @@ class Running:
         """What it has said so far."""
         return self.log.read_text(errors="replace")
 
-    def wait_until_ready(self, ready: str) -> None:
+    def wait_until_ready(self) -> None:
+        ready = self.program.ready
+        is_ready = partial(_answers_200, ready) if isinstance(ready, str) else ready
         give_up_at = time.monotonic() + START_WITHIN_S
         while time.monotonic() < give_up_at:
             if self._process.poll() is not None:
                 raise PeerError(
-                    f"{self.name} ended with code {self._process.returncode}: {_last_line(self.log)} ({self.log})"
+                    f"{self.name} ended with code {self._process.returncode}: {last_line(self.log)} ({self.log})"
                 )
-            with suppress(httpx.TransportError):
-                if httpx.get(self.url + ready, timeout=2).status_code == 200:
+            with suppress(httpx.TransportError, OSError):
+                if is_ready(self.url):
                     return
             time.sleep(0.05)
-        raise PeerError(f"{self.name} did not answer at {self.url}{ready} within {START_WITHIN_S:.0f} s ({self.log})")
+        asked = self.url + (ready if isinstance(ready, str) else "")
+        raise PeerError(f"{self.name} did not answer at {asked} within {START_WITHIN_S:.0f} s ({self.log})")
+
+
+def _answers_200(path: str, url: str) -> bool:
+    return httpx.get(url + path, timeout=2).status_code == 200
 
 
 class Processes:
@@ -268,14 +298,21 @@ class Processes:
 
     def start(self, program: Program) -> Running:
         """Start it and wait until it serves. Raises PeerError, also if another program has its port."""
-        if program.url:
-            _require_free_port(program)
         directory = Path(tempfile.mkdtemp(prefix=f"{program.name}-", dir=self._home))
         for path, text in program.files.items():
-            (directory / path).parent.mkdir(exist_ok=True)
+            (directory / path).parent.mkdir(parents=True, exist_ok=True)
             (directory / path).write_text(text)
-        log = directory / "output.log"
-        with log.open("wb") as output:
+        return self._run(program, directory)
+
+    def restart(self, running: Running) -> Running:
+        """Start it again where it ran, on what it left there; stopped first if it still runs. Raises PeerError."""
+        running.stop()
+        return self._run(running.program, running.directory)
+
+    def _run(self, program: Program, directory: Path) -> Running:
+        if program.url:
+            _require_free_port(program)
+        with (directory / _LOG).open("ab") as output:
             process = subprocess.Popen(
                 program.command,
                 cwd=directory,
@@ -285,10 +322,14 @@ class Processes:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # a Ctrl-C is ours, and we stop them in order
             )
-        running = Running(program, process, log)
+        running = Running(program, process, directory)
         self._started.append(running)
         if program.url:
-            running.wait_until_ready(program.ready)
+            try:
+                running.wait_until_ready()
+            except PeerError:
+                running.kill()  # or who comes next finds the port taken
+                raise
         return running
 
 
@@ -297,95 +338,3 @@ def _require_free_port(program: Program) -> None:
     with socket.socket() as probe:
         if probe.connect_ex((address.host, address.port or 80)) == 0:
             raise PeerError(f"{program.name}: another program listens on {address.host}:{address.port}")
-
-
-def tool(command: str) -> str:
-    """Where the command is. Raises MissingToolError."""
-    what, package = _TOOLS[command]
-    found = shutil.which(command)
-    if found is None:
-        raise MissingToolError(f"{what} is missing: '{command}' is not on the PATH (Debian: apt-get install {package})")
-    return found
-
-
-def maven_build(name: str, profile: str = "") -> Path:
-    """The jar that the sources in folder `name` make, in the profile given."""
-    java, maven = tool("java"), tool("mvn")
-    version = subprocess.run([java, "-version"], capture_output=True, text=True, check=True).stderr
-    command = [maven, "-B", "-q", *([f"-P{profile}"] if profile else ()), "-Dpeers.out={out}", "package"]
-    return built(name, f"{Path(name).name}.jar", command, version + profile)
-
-
-def go_build(name: str) -> Path:
-    """The binary that the sources in folder `name` make."""
-    go = tool("go")
-    version = subprocess.run([go, "version"], capture_output=True, text=True, check=True).stdout
-    binary = Path(name).name
-    return built(name, binary, [go, "build", "-buildvcs=false", "-trimpath", "-o", f"{{out}}/{binary}", "."], version)
-
-
-def npm_build(name: str) -> Path:
-    """The main.js in folder `name`, laid beside the packages that its package.json names."""
-    node, npm = tool("node"), tool("npm")
-    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
-    install = f"cp package.json main.js {{out}} && cd {{out}} && {npm} install --no-package-lock --no-audit --no-fund"
-    return built(name, "main.js", ["/bin/sh", "-c", install], version)
-
-
-def venv_build(name: str) -> Path:
-    """The python of a virtual environment with the requirements.txt in folder `name`."""
-    install = f"{sys.executable} -m venv {{out}}/venv && {{out}}/venv/bin/python -m pip install -q -r requirements.txt"
-    return built(name, "venv/bin/python", ["/bin/sh", "-c", install], sys.version)
-
-
-def built(name: str, artifact: str, command: Sequence[str], tool_version: str) -> Path:
-    """Where the artifact stands, built unless a build of the same sources is kept. The command builds into `{out}`."""
-    kept = _builds() / name / _digest(SOURCES / name, tool_version)
-    if (kept / artifact).is_file():
-        return kept / artifact
-    _log.info("building %s, which takes a while the first time", name)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    out = Path(tempfile.mkdtemp(prefix="building-", dir=kept.parent))
-    log = out / "build.log"
-    with log.open("wb") as output:
-        status = subprocess.run(
-            [word.replace("{out}", str(out)) for word in command],
-            cwd=SOURCES / name,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            timeout=BUILD_WITHIN_S,
-            check=False,
-        ).returncode
-    if status != 0:
-        raise PeerError(f"{name} could not be built: {_first_error(log)} ({log})")
-    try:
-        out.rename(kept)
-    except OSError:  # another run has put the same build there meanwhile
-        shutil.rmtree(out)
-    return kept / artifact
-
-
-def _builds() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("PEERS_HOME") or Path(cache) / "registry-facade-peers")
-
-
-def _digest(folder: Path, tool_version: str) -> str:
-    digest = hashlib.sha256(tool_version.encode())
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest.update(f"{file.relative_to(folder)}\0{file.stat().st_size}\0".encode())
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def _first_error(log: Path) -> str:
-    """Maven ends with advice; what is wrong stands before it."""
-    return next((line for line in _lines(log) if "ERROR" in line), _last_line(log))
-
-
-def _last_line(log: Path) -> str:
-    return (_lines(log) or ["it said nothing"])[-1]
-
-
-def _lines(log: Path) -> list[str]:
-    return [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]

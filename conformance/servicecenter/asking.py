@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
+from conformance.peers.patience import PATIENCE_S
+
 # Deletes show after at most 2.3 s in the original, dependencies after its queue was worked off.
-SOON_S = 6.0
+SOON_S = PATIENCE_S
 JSON_TYPE = "application/json; charset=UTF-8"
 EMPTY_TYPE = "text/plain; charset=UTF-8"
 ROUTER_TEXT_TYPE = "text/plain; charset=utf-8"
@@ -78,7 +80,7 @@ class ServiceCenter:
         body: Body = None,
         *,
         headers: Mapping[str, str] | None = None,
-        timeout_s: float = 10,
+        timeout_s: float = PATIENCE_S,
         **query: Any,
     ) -> Answer:
         """Send one request on a connection of its own. A mapping goes out as JSON, an iterable of bytes in chunks."""
@@ -137,7 +139,7 @@ class ServiceCenter:
         self.soon(lambda: self.service(service_id))
         names = [members["alias"], name] if members.get("alias") else [name]
         for known_as in names:
-            self.soon(lambda known_as=known_as: self._assert_exists({**key, **members, "serviceName": known_as}))  # type: ignore[misc]
+            self.soon(lambda known_as=known_as: self._assert_exists({**key, **members, "serviceName": known_as}))  # type: ignore[misc]  # mypy infers no lambda with a default
         return service_id
 
     def _assert_exists(self, members: Mapping[str, Any]) -> None:
@@ -221,6 +223,22 @@ class Shop:
 def unique(prefix: str) -> str:
     """A name that no earlier run has left behind on the server."""
     return f"{prefix}-{uuid.uuid4().hex[:12]}"
+
+
+WITHOUT_KIE = "this ServiceCenter has no servicecomb-kie behind it"
+
+
+def keeps_policies(sc: ServiceCenter) -> bool:
+    """The original does where a servicecomb-kie stands behind it."""
+    return sc.kind == "ours" or "not support kind" not in sc.post("/v1/default/gov/retry", {}).text
+
+
+def outnumber_deletes(sc: ServiceCenter) -> None:
+    """Forty instances that stay: the original holds deletes back while they are four in five of its instances."""
+    stays = sc.create_service(unique("stays"), "stays")
+    for _ in range(40):
+        instance = {"hostName": "stays", "healthCheck": {"mode": "push", "interval": 300, "times": 3}}
+        sc.post(f"microservices/{stays}/instances", {"instance": instance})
 
 
 def body_of_size(size: int, body: Callable[[str], Mapping[str, Any]]) -> bytes:

@@ -4,7 +4,8 @@
 
 What differs from run to run (ids, revisions, time stamps, addresses, the project) is masked in what is written, so
 the files can be compared as they are. The stories hold nothing in which we mean to differ: CI has no real server, and
-`test_recorded.py` compares ours with these bytes. One story stands here, the other in `backing_story.py`.
+`test_recorded.py` compares ours with these bytes. One story stands here, others in `backing_story.py`,
+`govern_story.py` and `policy_story.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .asking import Answer, ServiceCenter, unique
+from .asking import WITHOUT_KIE, Answer, ServiceCenter, keeps_policies, unique
 
 RECORDED = Path(__file__).resolve().parent.parent / "recorded" / "servicecenter"
 # The original batches what it shows for up to 0.3 s and holds deleted instances back for up to 2.3 s.
@@ -28,6 +29,7 @@ GONE_S = 3.0
 KEPT_HEADERS = ("Content-Type", "X-Resource-Revision", "X-Schema-Summary", "Deprecation", "X-Content-Type-Options")
 MASKS = [
     (re.compile(r'("(?:timestamp|modTimestamp)":)"\d+"'), r'\1"{seconds}"'),
+    (re.compile(r'("(?:creatTime|updateTime)": )\d+'), r'\1"{seconds}"'),
     (re.compile(r'("(?:serviceId|instanceId)":)"[0-9a-f]{32,40}"'), r'\1"{id}"'),
     (re.compile(r'("rev":)"[0-9a-f]{40}"'), r'\1"{revision}"'),
     # The server's own instance: where it runs and what it is built from.
@@ -173,14 +175,14 @@ STORY = [
 def tell(sc: ServiceCenter, story: Sequence[Request]) -> Iterator[tuple[Request, dict[str, Any]]]:
     """Send each request of a story to a project of its own; yields it with the answer, masked."""
     project = ServiceCenter(sc.url, sc.kind, project=unique("story"))
-    kept: dict[str, str] = {}
+    kept: dict[str, str] = {"project": project.project}
     for request in story:
         path, body, headers = request.filled(kept)
         answer = project.ask(request.method, path, body, headers=headers)
         if request.keeps:
             name, member = request.keeps
             kept[name] = answer.revision if member == "revision" else _member(answer.json(), member)
-        yield request, _masked(answer, kept | {"project": project.project})
+        yield request, _masked(answer, kept)
         if sc.kind == "real":
             time.sleep(request.settles_in_s)
 
@@ -215,6 +217,9 @@ def main() -> None:
     parser.add_argument("--servicecenter", metavar="URL", required=True)
     server = ServiceCenter(parser.parse_args().servicecenter.rstrip("/"), kind="real")
     for name, story in stories().items():
+        if name == "policies.json" and not keeps_policies(server):
+            print(f"{name} is left as it is: {WITHOUT_KIE}")
+            continue
         answers = [
             {"title": request.title, "request": f"{request.method} {request.path}", **answer}
             for request, answer in tell(server, story)
@@ -225,9 +230,11 @@ def main() -> None:
 
 def stories() -> dict[str, Sequence[Request]]:
     """By the file that holds the answers."""
-    from .backing_story import STORY as BACKING  # it is made of what stands here
+    from .backing_story import STORY as BACKING  # these are made of what stands here
+    from .govern_story import STORY as GOVERN
+    from .policy_story import STORY as POLICIES
 
-    return {"answers.json": STORY, "backing.json": BACKING}
+    return {"answers.json": STORY, "backing.json": BACKING, "govern.json": GOVERN, "policies.json": POLICIES}
 
 
 if __name__ == "__main__":

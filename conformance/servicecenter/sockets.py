@@ -12,10 +12,12 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 from websockets.sync.client import ClientConnection, connect
 
+from conformance.peers.patience import PATIENCE_S
+
 from .asking import ServiceCenter
 
 # An event comes within milliseconds, or after the original has batched its changes; a DELETE after 2.3 s.
-EVENT_WITHIN_S = 6.0
+EVENT_WITHIN_S = PATIENCE_S
 
 
 class Socket(ClientConnection):
@@ -62,6 +64,14 @@ class Socket(ClientConnection):
 def opened(sc: ServiceCenter, path: str) -> Iterator[Socket]:
     """A websocket on that path of the registry."""
     url = sc.url.replace("http", "ws", 1) + sc.path(path)
-    with connect(url, create_connection=Socket, ping_interval=None, compression=None, close_timeout=1, proxy=None) as s:
+    with connect(
+        url,
+        additional_headers=sc.headers,
+        create_connection=Socket,
+        ping_interval=None,
+        compression=None,
+        close_timeout=1,
+        proxy=None,
+    ) as s:
         assert isinstance(s, Socket)
         yield s

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .asking import ServiceCenter
+from .asking import WITHOUT_KIE, ServiceCenter, keeps_policies
 from .record import RECORDED, stories, tell
 
 STORIES = stories()
@@ -19,7 +19,8 @@ RULE = re.compile(r"does not match rule: .*")
 
 @pytest.fixture(scope="module")
 def answers(sc: ServiceCenter) -> dict[tuple[str, str], dict[str, Any]]:
-    return {(name, request.title): answer for name, story in STORIES.items() for request, answer in tell(sc, story)}
+    told = {name: story for name, story in STORIES.items() if name != "policies.json" or keeps_policies(sc)}
+    return {(name, request.title): answer for name, story in told.items() for request, answer in tell(sc, story)}
 
 
 @pytest.mark.parametrize("name", STORIES)
@@ -38,6 +39,8 @@ def test_the_whole_story_is_recorded(name: str) -> None:
 def test_the_answer_is_the_recorded_one(
     answers: dict[tuple[str, str], dict[str, Any]], name: str, recorded: dict[str, Any]
 ) -> None:
+    if (name, recorded["title"]) not in answers:
+        pytest.skip(WITHOUT_KIE)
     assert comparable(answers[name, recorded["title"]]) == comparable(recorded)
 
 

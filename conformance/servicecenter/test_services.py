@@ -348,6 +348,20 @@ def test_061_many_are_deleted_by_force_only(sc: ServiceCenter, shop: Shop) -> No
     assert result["errMessage"].startswith("Micro-service has deployed instance(s)(")
 
 
+def test_061_a_provider_may_go_after_its_consumer(sc: ServiceCenter, shop: Shop) -> None:
+    """The original deletes all of a batch side by side: the provider may still have the consumer that goes with it."""
+    sc.find(shop.app, "prov", consumer=shop.consumer)
+
+    def is_noted() -> None:
+        assert shop.consumer in sc.consumers(shop.s1)
+
+    sc.soon(is_noted)
+    results = sc.delete("microservices", {"serviceIds": [shop.consumer, shop.s1]}).json()["services"]
+
+    refused = {one["serviceId"] for one in results if one.get("errMessage")}
+    assert (len(results), refused - sc.expected(ours=set[str](), real={shop.s1})) == (2, set())
+
+
 @pytest.mark.parametrize("body", [{"serviceIds": []}, {}, {"serviceIds": ["a b"]}])
 def test_062_deleting_many_needs_good_ids(sc: ServiceCenter, body: dict[str, Any]) -> None:
     assert_refused(sc.delete("microservices", body), 400001)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from conformance.peers.patience import PATIENCE_S
+
 from .asking import ServiceCenter, Shop, assert_ok
 from .sockets import Socket, opened
 
@@ -49,9 +51,9 @@ def test_128_v3_watches_too(sc: ServiceCenter, shop: Shop) -> None:
 def test_129_an_unknown_service_is_told_so_in_words(sc: ServiceCenter) -> None:
     """The Go client parses the text."""
     with opened(sc, "microservices/nope/watcher") as watch:
-        assert watch.recv(timeout=5) == "service does not exist"
+        assert watch.recv(timeout=PATIENCE_S) == "service does not exist"
         with pytest.raises(ConnectionClosed):
-            watch.recv(timeout=5)
+            watch.recv(timeout=PATIENCE_S)
 
 
 def test_130_a_registration_is_told(sc: ServiceCenter, shop: Shop, watch: Socket) -> None:
@@ -73,7 +75,7 @@ def test_130_a_registration_is_told(sc: ServiceCenter, shop: Shop, watch: Socket
 
 def test_130_events_are_compact_json(sc: ServiceCenter, shop: Shop, watch: Socket) -> None:
     sc.register(shop.s1)
-    frame = watch.recv(timeout=5)
+    frame = watch.recv(timeout=PATIENCE_S)
 
     assert isinstance(frame, str)
     assert frame.startswith('{"action":"CREATE","key":{"')

