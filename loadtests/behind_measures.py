@@ -92,8 +92,12 @@ class Idle(NamedTuple):
 def idle(behind: Upstream, server: Server, seconds: float) -> Idle:
     if behind.kind == EUREKA:
         http = Http(behind.url, 60)
-        quiet = lambda: b'"instanceId"' not in http.ask("GET", "/eureka/apps/delta")[1]  # noqa: E731
-        _wait_until(quiet, QUIET_WITHIN_S, "the delta of the registry behind never became empty")
+        delta = "/eureka/apps/delta"
+        _wait_until(
+            lambda: b'"instanceId"' not in http.ask("GET", delta)[1],
+            QUIET_WITHIN_S,
+            "the delta of the registry behind never became empty",
+        )
     time.sleep(3)
     cpu_s, calls = server.cpu_s(), behind.calls.total()
     time.sleep(seconds)

@@ -170,6 +170,8 @@ class Client(FastHttpUser):
     renew: Callable[[], None]
     cancel: Callable[[Any], None]
     read: Callable[[], None]
+    views: Callable[[], Mapping[str, AbstractSet[str]]]
+    """The names that this client sees, by the way in which it came to see them."""
 
     def __init__(self, environment: FleetEnvironment) -> None:
         super().__init__(environment)
@@ -188,10 +190,6 @@ class Client(FastHttpUser):
     def name(self) -> str:
         """Of the instance that this client is now."""
         return f"{self.fleet.run}-{self.kind}-{self.number}-{self.generation}"
-
-    def views(self) -> Mapping[str, AbstractSet[str]]:
-        """The names that this client sees, by the way in which it came to see them."""
-        raise NotImplementedError
 
     def reads(self) -> Collection[str]:
         """The services that this client follows."""

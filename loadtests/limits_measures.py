@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import uvloop
 
+from loadtests.goals import Row
 from loadtests.limits_registries import (
     AS_JSON,
     AS_XML,
@@ -25,7 +26,6 @@ from loadtests.limits_registries import (
     GZIPPED,
     SERVICECENTER,
     Registries,
-    Row,
     hurry,
     registration,
     renewal,

@@ -28,16 +28,6 @@ CROWD = 10_000
 """Connections that the server takes, from one address too, are twice as many."""
 
 
-class Row(NamedTuple):
-    """One line of the table."""
-
-    what: str
-    measured: str
-    goal: str = ""
-    is_met: bool | None = None
-    """None: there is no goal."""
-
-
 class Filled(NamedTuple):
     home: Path
     """Where it lies on disk."""

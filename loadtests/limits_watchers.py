@@ -17,9 +17,20 @@ from urllib.parse import urlsplit
 
 import uvloop
 
-from loadtests.limits_registries import BASE, SERVICECENTER, Registries, Row, find, hurry, renewal, service
+from loadtests.goals import Row
+from loadtests.limits_registries import (
+    BASE,
+    EUREKA,
+    SERVICECENTER,
+    Registries,
+    find,
+    hurry,
+    registration,
+    renewal,
+    service,
+)
 from loadtests.open_loop import Driven, Stream, ask_all, drive, percentiles_ms, request
-from loadtests.registrations import service_name
+from loadtests.registrations import eureka_instance, service_name
 
 CONSUMERS = 100
 """Services that depend on the provider; their instances share the watchers evenly."""
@@ -28,6 +39,7 @@ PAUSE_S = 0.4
 """Between two changes."""
 TOLD_WITHIN_S = 30.0
 RENEWALS_A_SECOND = 200
+FEW_WATCHERS, FEW_PAUSE_S = 200, 0.02
 TEXT, PING, PONG = 1, 9, 0x8A
 UPGRADE = (
     *("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"),
@@ -76,6 +88,29 @@ def watchers(registries: Registries) -> Iterator[Row]:
         yield from _rows(count, uvloop.run(run()))
 
 
+def eureka_events(registries: Registries) -> Iterator[Row]:
+    """From the moment when an Eureka client sends a registration to each event of it, over all watchers and changes."""
+    changes, number = 50 if registries.is_quick else 500, registries.middle - 1
+    with registries.started(EUREKA, registries.middle) as server:
+        names = [f"consumer-{one}" for one in range(FEW_WATCHERS // 20)]
+        hurry(server, [service(name) for name in names])
+        hurry(server, [find(eureka_instance(number)["vipAddress"], f"X-ConsumerId: {name}") for name in names])
+        crowd = Crowd(server.url, [names[one % len(names)] for one in range(FEW_WATCHERS)])
+
+        async def run() -> list[float]:
+            await crowd.open()
+            each_s = []
+            for version in range(1, changes + 1):
+                await crowd.time_of(registration(EUREKA, number, version=version))
+                each_s += crowd.each_s
+                await asyncio.sleep(FEW_PAUSE_S)
+            return each_s
+
+        p50_ms, p99_ms = percentiles_ms(uvloop.run(run()), 0.5, 0.99)
+    what = f"{changes} changes of an Eureka client's, to {FEW_WATCHERS} watchers: until each has its event"
+    yield Row(what, f"p50 {p50_ms:.1f}, p99 {p99_ms:.1f} ms", "p99 ≤ 10 ms", p99_ms <= 10)
+
+
 def _rows(count: int, told: Told) -> Iterator[Row]:
     p50_ms, p99_ms = percentiles_ms(told.last_s, 0.5, 0.99)
     what = f"one change to {count:,} watchers, {len(told.last_s)} times: until the last has it"
@@ -106,6 +141,8 @@ class Crowd:
         self._url = url
         self._consumers = consumers
         self._untold = 0
+        self.each_s: list[float] = []
+        """Seconds until each had the last change."""
 
     async def open(self) -> None:
         for first in range(0, len(self._consumers), AT_ONCE):
@@ -121,7 +158,8 @@ class Crowd:
         """Seconds until the last has the event, and until the writer has its answer."""
         self._untold = len(self._consumers)
         self._all_told: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        began_s = time.perf_counter()
+        self.each_s = []
+        self._began_s = began_s = time.perf_counter()
         await ask_all(self._url, [change], connections=1)
         acknowledged_s = time.perf_counter()
         try:
@@ -132,6 +170,7 @@ class Crowd:
 
     def told(self) -> None:
         self._untold -= 1
+        self.each_s.append(time.perf_counter() - self._began_s)
         if not self._untold:
             self._all_told.set_result(time.perf_counter())
 

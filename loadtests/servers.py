@@ -133,15 +133,20 @@ def hello(port: int, home: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def ours(name: str, port: int, home: Path, *options: str, core: str = SERVER_CORE) -> Iterator[Server]:
-    """Our server over a SQLite file in `home`, which it may find from an earlier start."""
+def ours(
+    name: str, port: int, home: Path, *options: str, core: str = SERVER_CORE, path: str = "/readyz"
+) -> Iterator[Server]:
+    """Our server over a SQLite file in `home`, which it may find from an earlier start, unless the options say other.
+
+    It is ready when `path` answers 200.
+    """
     home.mkdir(parents=True, exist_ok=True)
     command = [
         *(sys.executable, "-m", "facade", "serve", "--listen", f"127.0.0.1:{port}", "--data-dir", str(home)),
         *("--connections-per-address", "10000", "--log-level", "warning"),
         *options,
     ]
-    with running(name, port, command, home, path="/readyz", core=core) as server:
+    with running(name, port, command, home, path=path, core=core) as server:
         yield server
 
 

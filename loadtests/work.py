@@ -139,7 +139,7 @@ def run(work: Work, url: str, seconds: int, home: Path, start: int) -> Sample:
     errors = sum(int(number) for number in re.findall(r"Non-2xx or 3xx responses: (\d+)", output))
     for kinds in re.findall(r"Socket errors: (.*)", output):
         errors += sum(int(number) for number in re.findall(r"\d+", kinds))
-    size, unit = re.search(r"requests in [\d.]+\w+, ([\d.]+)(\w+) read", output).groups()  # type: ignore[union-attr]
+    size, unit = re.search(r"requests in [\d.]+\w+, ([\d.]+)(\w+) read", output).groups()  # type: ignore[union-attr]  # wrk always says so
     read = float(size) * {"B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30}[unit]
     return Sample(
         requests,
