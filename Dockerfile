@@ -1,5 +1,6 @@
 # Build: docker build -t registry-facade .
 # Run:   docker run -p 8761:8761 -p 30100:30100 -p 30103:30103 -v registry:/var/lib/registry-facade registry-facade
+# With compose, on Kubernetes: docs/deployment.md. Not built in CI: no container engine is at hand.
 # One port is enough, as every port answers everything: -e REGISTRY_FACADE_LISTEN=0.0.0.0:8761 -p 8761:8761
 
 FROM python:3.13-slim AS build
