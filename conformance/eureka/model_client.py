@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import httpx
+import msgspec
 
 from conformance.eureka.client import JSON, Document, instance_path, registration
 
@@ -63,7 +64,7 @@ class ModelClient:
             if answer.status_code != 200:
                 await self._read_in_full()
             else:
-                delta = answer.json()["applications"]
+                delta = _applications(answer)
                 self._apply(delta)
                 if self.hash_code != delta["apps__hashcode"]:
                     self.mismatches += 1
@@ -81,7 +82,7 @@ class ModelClient:
             return
         self.full_fetches += 1
         self.known.clear()
-        self._apply(answer.json()["applications"])
+        self._apply(_applications(answer))
 
     def _apply(self, applications: Document) -> None:
         for application in applications["application"]:
@@ -103,3 +104,9 @@ class ModelClient:
                 return answer
             self._servers.append(self._servers.pop(0))
         raise AllFailedError(f"{method} {path}: none of {self._servers}")
+
+
+def _applications(answer: httpx.Response) -> Document:
+    """Decoded by the quickest library at hand: two hundred of these clients share a process."""
+    applications: Document = msgspec.json.decode(answer.content)["applications"]
+    return applications
