@@ -22,7 +22,7 @@ from facade.errors import FacadeError, StoreUnavailable
 from facade.eureka import mapping
 from facade.eureka.client import BatchRefused, EurekaClient
 from facade.eureka.peer_urls import PeerUrl
-from facade.eureka.records import BatchItem, BatchResult, InstanceInfo
+from facade.eureka.records import Action, BatchItem, BatchResult, InstanceInfo
 from facade.eureka.replication import CANCEL, ENDED_KEPT, HEARTBEAT, OVERRIDE, REGISTER, Backlog, Taken
 from facade.outbound import Outbound
 from facade.registry import rules
@@ -275,8 +275,7 @@ class _Peer(Backlog):
         """Take over its list. By a client of its own: that remembers the list, and its failures are not the other's."""
         client = self._connect(self._url)
         try:
-            listing = await client.applications_if_open()
-            infos = listing.instances if listing is not None else ()
+            infos = await self._all_it_knows(client)
             self.is_copying = bool(infos)
             self.has_listed = True
             for start in range(0, len(infos), _TOGETHER):
@@ -288,6 +287,24 @@ class _Peer(Backlog):
         finally:
             self.is_copying = False
             await client.outbound.close()
+
+    async def _all_it_knows(self, client: EurekaClient) -> Sequence[InstanceInfo]:
+        """Its list and what its delta says since: an original's list may be three minutes old, its delta is not.
+
+        Source: Netflix/eureka, ResponseCacheImpl: a change while a list is being made does not have it made anew.
+        """
+        listing = await client.applications_if_open()
+        if listing is None:
+            return ()
+        known = {(info.app, info.effective_id): info for info in listing.instances}
+        with suppress(StoreUnavailable):  # a server may have no delta
+            delta = await client.delta()
+            for info in delta.instances if delta is not None else ():
+                if info.action is Action.DELETED:
+                    known.pop((info.app, info.effective_id), None)
+                else:
+                    known[info.app, info.effective_id] = info
+        return list(known.values())
 
     async def _take_over(self, info: InstanceInfo) -> None:
         """Hold what it holds, unless it has ended here meanwhile, or ours is as new.

@@ -130,6 +130,43 @@ def results(items: Sequence[Any], **result: Any) -> httpx.Response:
     return _answered(200, msgspec.json.encode({"responseList": [result for _ in items]}))
 
 
+@pytest.mark.parametrize("has_delta", [True, False])
+async def test_a_list_that_its_cache_holds_back_is_completed_by_the_delta(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, has_delta: bool
+) -> None:
+    def listed(*documents: Any) -> httpx.Response:
+        applications = {"application": [{"name": "A", "instance": list(documents)}]}
+        return _answered(
+            200, msgspec.json.encode({"applications": {"versions__delta": "1", "apps__hashcode": "", **applications}})
+        )
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        match request.url.path.removeprefix("/eureka"):
+            case "/apps":
+                return listed(document("A", "stays"), document("A", "has left"))
+            case "/apps/delta" if has_delta:
+                return listed(
+                    document("A", "came and left"),
+                    document("A", "came and left", actionType="DELETED"),
+                    document("A", "has left", actionType="DELETED"),
+                    document("A", "has come"),
+                )
+            case "/apps/delta":
+                return _answered(404)
+        return _answered(403)
+
+    peers, _ = peer_that(answer, registry, monkeypatch)
+    running = asyncio.create_task(peers.run())
+
+    await until(lambda: peers.has_copied)
+
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    held = {key.instance_id for key in registry.catalogue.leases}
+    assert held == ({"stays", "has come"} if has_delta else {"stays", "has left"})
+
+
 async def test_a_late_newer_copy_brings_back_nobody_who_has_left(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
