@@ -69,6 +69,7 @@ conformance: $(DEV) tools ## ask our server, and the real ones at hand, what the
 
 conformance-full: conformance ## the same, real clients of many kinds, other stores, hours of random traces, 10,000 changes to 200 watchers, Redis killed 50 times
 	@.ci/tools npm prometheus
+	$(RUN) -m pytest conformance/backing conformance/demo -m full $(SLOWLY) $(ARGS)
 	$(RUN) -m pytest conformance/clients $(SLOWLY) $(ARGS)
 	$(RUN) -m pytest conformance/clients --eureka-kind real --servicecenter-kind real $(SLOWLY) $(ARGS)
 	$(RUN) -m pytest conformance/eureka conformance/servicecenter $(WITH_PEERS) --store sqlite:/// $(SLOWLY) $(ARGS)
@@ -77,7 +78,7 @@ conformance-full: conformance ## the same, real clients of many kinds, other sto
 	$(RUN) -m pytest conformance/cluster/faults --faults full -s $(ARGS)
 
 conformance-ours: $(DEV)
-	$(RUN) -m pytest conformance --ignore conformance/deployment --ignore conformance/cluster --ignore conformance/peers $(WITHOUT_SLOW_CLIENTS) $(SLOWLY) $(ARGS)
+	$(RUN) -m pytest conformance --ignore conformance/deployment --ignore conformance/cluster --ignore conformance/peers $(WITHOUT_SLOW_CLIENTS) -m 'not full' $(SLOWLY) $(ARGS)
 
 # Three nodes, and all the long way: the lane answers for one server in the run above.
 conformance-cluster: $(DEV)

@@ -76,8 +76,15 @@ def ids_in(node: Node, protocol: str, name: str) -> set[str]:
     return set(node.eureka_lists(name) if protocol == "eureka" else node.servicecenter_finds(name))
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("by_way_of", ["sqlite", "redis"])
+@pytest.mark.parametrize(
+    ("by_way_of", "protocol"),
+    [
+        ("sqlite", "eureka"),
+        ("redis", "servicecenter"),
+        pytest.param("sqlite", "servicecenter", marks=pytest.mark.full),
+        pytest.param("redis", "eureka", marks=pytest.mark.full),
+    ],
+)
 def test_what_one_registry_holds_is_carried_into_a_store_and_from_there_into_the_other(
     registries: Registries, protocol: str, by_way_of: str, tmp_path: Path, ran_against: RanAgainst
 ) -> None:

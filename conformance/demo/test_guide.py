@@ -1,5 +1,6 @@
 """The story as tests: each chapter in each set-up, in both start orders, and with hello-server in another app.
 
+Those that are marked are mixed of what the others show; `make conformance-full` runs them.
 The chapters of one stage run in their order; the last kills account-server.
 """
 
@@ -50,13 +51,13 @@ def tools() -> None:
     scope="module",
     params=[
         pytest.param((CLIENTS, "eureka"), id="embedded"),
-        pytest.param((CLIENTS[::-1], "eureka"), id="hello-server-first"),
+        pytest.param((CLIENTS[::-1], "eureka"), id="hello-server-first", marks=pytest.mark.full),
         pytest.param((CLIENTS, "shop"), id="hello-server-in-shop"),
         pytest.param((CLIENTS[::-1], "eureka", "servicecenter"), id="servicecenter-behind"),
         pytest.param((CLIENTS, "eureka", "eureka"), id="eureka-behind"),
-        pytest.param((CLIENTS[::-1], "eureka", "both"), id="both-behind"),
+        pytest.param((CLIENTS[::-1], "eureka", "both"), id="both-behind", marks=pytest.mark.full),
         pytest.param((CLIENTS, "eureka", "guarded"), id="guarded"),
-        pytest.param((CLIENTS, "eureka", "publish"), id="published"),
+        pytest.param((CLIENTS, "eureka", "publish"), id="published", marks=pytest.mark.full),
         pytest.param((CLIENTS, "eureka", "two-nodes"), id="two-nodes"),
     ],
 )
