@@ -36,3 +36,7 @@ class ManualClock:
     def advance(self, seconds: float) -> None:
         self._now_ms += int(seconds * 1000)
         self._monotonic_s += seconds
+
+    def put_back(self, seconds: float) -> None:
+        """As an operator, or a correction over the network, puts back the wall clock."""
+        self._now_ms -= int(seconds * 1000)

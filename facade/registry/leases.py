@@ -31,7 +31,7 @@ class Lease:
 
     def renew(self, now_s: float, now_ms: int) -> None:
         self.deadline_s = now_s + self.instance.lease.renewed_ms / 1000
-        self.renewed_ms = now_ms
+        self.renewed_ms = max(now_ms, self.renewed_ms)  # the wall clock may have gone back
 
     def remaining_ms(self, now_s: float) -> int:
         return max(0, int((self.deadline_s - now_s) * 1000))

@@ -118,7 +118,7 @@ class Registry:
             nonlocal is_known
             held = self.catalogue.instance(candidate.key)
             is_known = held is not None
-            now_ms = self.clock.now_ms()
+            now_ms = self._now_ms(held)
             wanted = rules.registered(held, candidate, is_replicated=is_replicated)
             registered_ms = held.registered_ms if held is not None else now_ms
             wanted = replace(wanted, registered_ms=registered_ms, updated_ms=now_ms)
@@ -200,7 +200,7 @@ class Registry:
             wanted = how(held)
             if wanted is held:
                 return ()
-            return [Put(replace(wanted, updated_ms=self.clock.now_ms()), cause, is_replicated)]
+            return [Put(replace(wanted, updated_ms=self._now_ms(held)), cause, is_replicated)]
 
         async with self._turns.of(key):
             await self._write(decide)
@@ -347,6 +347,10 @@ class Registry:
             self._untold.pop(lease, None)
         self.catalogue.hide(before, revision)
 
+    def _now_ms(self, held: Instance | None) -> int:
+        """When a change is made. The times of an instance go back with no clock, ours or another node's."""
+        return max(self.clock.now_ms(), held.updated_ms if held is not None else 0)
+
     # Leases
 
     def _held(self, key: InstanceKey) -> Instance:
@@ -370,7 +374,7 @@ class Registry:
         if old is None:  # ended by a commit that followed at once
             return
         self._eviction.forget(old)
-        new = self._begin_lease(old.instance, self.clock.now_ms())
+        new = self._begin_lease(old.instance, max(self.clock.now_ms(), old.registered_ms))
         new.service_up_ms = old.service_up_ms or new.service_up_ms
         self._untold.pop(old, None)
         self._untold[new] = None

@@ -135,6 +135,24 @@ async def test_a_renewed_eureka_lease_lives_twice_its_duration(registry: Registr
     assert registry.catalogue.instance(flat().key) is None
 
 
+async def test_no_time_that_is_shown_goes_back_with_the_wall_clock(registry: Registry, clock: ManualClock) -> None:
+    def times() -> tuple[int, ...]:
+        lease = registry.catalogue.leases[key]
+        record = lease.instance
+        return (lease.registered_ms, lease.renewed_ms, lease.service_up_ms, record.registered_ms, record.updated_ms)
+
+    key = (await registry.register(flat())).key
+    registry.renew(key)
+    before = times()
+    clock.put_back(3600)
+
+    registry.renew(key)
+    await registry.amend(key, lambda held: rules.overridden(held, Status.OUT_OF_SERVICE))
+    assert times() == before
+    await registry.register(flat(metadata={"a": "b"}))
+    assert times() == (*before[:1], 0, *before[2:]), "a new lease was not renewed yet"
+
+
 async def test_a_frozen_process_evicts_nobody_who_could_not_renew(registry: Registry, clock: ManualClock) -> None:
     """Case 152: ten minutes without a sweep are ten minutes in which no renewal was heard."""
     await registry.register(flat())

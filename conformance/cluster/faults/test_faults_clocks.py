@@ -35,8 +35,8 @@ def times_shown(url: str, services: list[str]) -> dict[tuple[str, str], int]:
 def test_the_wall_clocks_of_all_nodes_go_back_each_second(
     with_wall_clock: Callable[[int], tuple[Stage, WallClock]], is_full: bool
 ) -> None:
-    """F16: nobody is evicted. Which of the times that clients are sent go back with the clocks is printed, not judged:
-    a record says what the clock of its node said."""
+    """F16: nobody is evicted. The times of a record do not go back; of those that are cancelled and come again, and of
+    leases, which each node begins for itself, what is seen is printed, not judged."""
     stage, clock = with_wall_clock(NODES)
     latest: dict[tuple[str, str], int] = {}
     gone_back: Counter[str] = Counter()
