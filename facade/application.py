@@ -146,12 +146,13 @@ def _eureka_options(settings: Settings) -> EurekaOptions:
 
 def _servicecenter_options(settings: Settings, listening: Sequence[Address]) -> ServiceCenterOptions:
     endpoints = tuple(
-        f"rest://{reachable(address)}/" + ("?sslEnabled=true" if address.scheme == "https" else "")
+        f"rest://{reachable(address, settings.host_name)}/" + ("?sslEnabled=true" if address.scheme == "https" else "")
         for address in dict.fromkeys(listening)
     )
     return ServiceCenterOptions(
         version=settings.sc_version,
         endpoints=endpoints,
+        host=settings.host_name,
         list_virtual=settings.list_virtual,
         shared_services=settings.sc_shared_services,
         stores=tuple(shown(store) for store in settings.store),

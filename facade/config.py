@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -127,6 +128,15 @@ class Settings:
             "the ports of the originals, on loopback",
         ),
     ] = (Address("127.0.0.1", 8761), Address("127.0.0.1", 30100), Address("127.0.0.1", 30103))
+    host_name: Annotated[
+        str,
+        Knob(
+            "host",
+            "or address by which others reach this server: clients are told it where it listens on all addresses, "
+            "and other nodes know it by it",
+            "this machine's name",
+        ),
+    ] = field(default_factory=socket.gethostname)
     data_dir: Annotated[
         Path,
         Knob("directory", "what lasts over a restart; created for its owner only", "XDG_STATE_HOME, or ~/.local/state"),

@@ -7,7 +7,6 @@ The log goes to stderr: text on a terminal, else one JSON object a line. Modules
 from __future__ import annotations
 
 import logging
-import socket
 import sys
 from collections.abc import Sequence
 
@@ -52,7 +51,7 @@ def set_up_logging(settings: Settings) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
-def announce(listening: Sequence[Address]) -> None:
+def announce(listening: Sequence[Address], host_name: str) -> None:
     """Tell where to point each kind of client, once the server answers there."""
     for place, (what, port, path) in enumerate(
         (
@@ -63,7 +62,7 @@ def announce(listening: Sequence[Address]) -> None:
     ):
         in_order = listening[min(place, len(listening) - 1)]  # whoever names ports of his own names them in this order
         at = next((address for address in listening if address.port == port), in_order)
-        print(f"{what:<14} {reachable(at).url}{path}", flush=True)
+        print(f"{what:<14} {reachable(at, host_name).url}{path}", flush=True)
 
 
 def warn_if_open(listening: Sequence[Address]) -> None:
@@ -76,10 +75,10 @@ def warn_if_open(listening: Sequence[Address]) -> None:
         )
 
 
-def reachable(address: Address) -> Address:
-    """The address as a client may use it: one that stands for all interfaces becomes this machine's name."""
+def reachable(address: Address, host_name: str) -> Address:
+    """The address as a client may use it: one that stands for all interfaces becomes this name of ours."""
     is_any = address.host in ("0.0.0.0", "::")  # noqa: S104  compared, not listened on
-    return address._replace(host=socket.gethostname()) if is_any else address
+    return address._replace(host=host_name) if is_any else address
 
 
 def _without_control(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

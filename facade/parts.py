@@ -6,14 +6,13 @@ Each raises StartRefused, naming the setting, where the settings do not fit toge
 from __future__ import annotations
 
 import dataclasses
-import socket
 from collections.abc import Callable
 from functools import partial
 
 from facade.access.accounts import Accounts
 from facade.access.control import AccessControl
 from facade.clock import Clock
-from facade.config import Settings, shown
+from facade.config import Address, Settings, shown
 from facade.errors import StartRefused, StoreUnavailable
 from facade.eureka.peers import Peers, connected
 from facade.registry.registry import Registry
@@ -66,7 +65,7 @@ def _behind(settings: Settings, trust: Trust | None) -> Behind:
         publish=settings.publish,
         cluster=settings.cluster,
         trust=trust or Trust(),
-        node=f"{socket.gethostname()}:{settings.listen[0].port}",
+        node=str(Address(settings.host_name, settings.listen[0].port)),
     )
 
 

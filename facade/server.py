@@ -129,7 +129,7 @@ async def _serve_registry(
     try:
         serving = asyncio.create_task(server.serve(sockets=list(sockets)))
         await server.has_started.wait()
-        announce(addresses)
+        announce(addresses, settings.host_name)
         if access is None:
             warn_if_open(addresses)
         await asyncio.wait((serving, background), return_when=asyncio.FIRST_COMPLETED)

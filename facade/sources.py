@@ -8,10 +8,12 @@ Rules:  a key or variable that no knob has is refused, as is a value out of rang
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -143,6 +145,15 @@ def _refuse_unfit(name: str, value: object) -> None:
         raise ValueError("it should not be empty")
     if name == "cluster" and str(value).startswith("}"):  # a Redis cluster would see no name in {}}:records
         raise ValueError("it should not begin with }")
+    if name == "host_name" and not _is_host(str(value)):
+        raise ValueError("it should be a host name or an address, without scheme, brackets and port")
     if isinstance(value, float | int) and not knob.least <= value <= knob.most:  # NaN is refused, too
         limit = f" and at most {knob.most:g}" if knob.most < inf else ""
         raise ValueError(f"it should be at least {knob.least:g}{limit}")
+
+
+def _is_host(text: str) -> bool:
+    if ":" in text:
+        with suppress(ValueError):
+            return ipaddress.ip_address(text).version == 6
+    return bool(re.fullmatch(r"[A-Za-z0-9._-]+", text))

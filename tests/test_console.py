@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import socket
 from collections.abc import Iterator
 from typing import Literal
 
@@ -34,7 +33,7 @@ def log_a_failure() -> None:
 
 
 def test_three_lines_tell_where_each_kind_of_client_goes(capsys: pytest.CaptureFixture[str]) -> None:
-    announce(LOOPBACK)
+    announce(LOOPBACK, "registry-1")
 
     assert capsys.readouterr().out.splitlines() == [
         "Eureka         http://127.0.0.1:8761/eureka/",
@@ -47,15 +46,15 @@ def test_one_address_is_for_all_and_all_interfaces_are_told_by_the_machines_name
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Every port answers everything; nobody can connect to 0.0.0.0 from elsewhere."""
-    announce([Address("0.0.0.0", 80)])
+    announce([Address("0.0.0.0", 80)], "registry-1")
 
     urls = [line.split()[1] for line in capsys.readouterr().out.splitlines()]
-    here = f"http://{socket.gethostname()}:80"
+    here = "http://registry-1:80"
     assert urls == [f"{here}/eureka/", here, f"{here}/"]
 
 
 def test_ports_of_ones_own_are_told_in_their_order(capsys: pytest.CaptureFixture[str]) -> None:
-    announce([Address("127.0.0.1", 9001), Address("127.0.0.1", 9002)])
+    announce([Address("127.0.0.1", 9001), Address("127.0.0.1", 9002)], "registry-1")
 
     urls = [line.split()[1] for line in capsys.readouterr().out.splitlines()]
     assert urls == ["http://127.0.0.1:9001/eureka/", "http://127.0.0.1:9002", "http://127.0.0.1:9002/"]

@@ -24,7 +24,7 @@ async def test_a_server_that_fails_leaves_no_threads_for_passwords(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(PASSWORD_VARIABLE, "Str0ng-enough")
-    monkeypatch.setattr(server, "announce", lambda _addresses: 1 / 0)
+    monkeypatch.setattr(server, "announce", lambda _addresses, _host_name: 1 / 0)
     settings = Settings(listen=(Address("127.0.0.1", 0),), auth=True, data_dir=tmp_path)
 
     with pytest.raises(ZeroDivisionError):

@@ -20,6 +20,7 @@ IMAGE = "registry-facade:"
 # What a person states beside these files.
 STATED = {"VALKEY_PASSWORD": "s3cret", "GRAFANA_PASSWORD": "s3cret"}
 STORE_SECRET = "redis+sentinel://:s3cret@redis-0.redis:26379,redis-1.redis:26379/registry/0"
+REFERRED_TO = {"registry-facade-store/url": STORE_SECRET, "status.podIP": "10.1.0.7"}
 # What Kubernetes adds of itself to each container of a namespace with a Service of our name, unless told not to.
 SERVICE_LINKS = {"REGISTRY_FACADE_SERVICE_HOST": "10.0.0.1", "REGISTRY_FACADE_PORT": "tcp://10.0.0.1:8761"}
 
@@ -40,10 +41,20 @@ def deployed() -> Iterator[Deployed]:
         for pod in pods(file):
             links = SERVICE_LINKS if pod.get("enableServiceLinks", True) else {}
             for container in pod["containers"]:
-                stated = {one["name"]: one.get("value", STORE_SECRET) for one in container["env"]}
+                stated = {one["name"]: one.get("value") or REFERRED_TO[_reference(one)] for one in container["env"]}
                 yield Deployed(f"{file} {container['name']}", links | stated)
     yield Deployed("registry-facade.service", unit_environment())
     yield Deployed("Dockerfile", dockerfile_environment())
+
+
+def _reference(variable: Mapping[str, Any]) -> str:
+    """What a variable's value is taken from."""
+    match variable["valueFrom"]:
+        case {"secretKeyRef": {"name": name, "key": key}}:
+            return f"{name}/{key}"
+        case {"fieldRef": {"fieldPath": str(path)}}:
+            return path
+    raise ValueError(f"not known here: {variable}")
 
 
 def compose(file: str) -> dict[str, Any]:
