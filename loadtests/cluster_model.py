@@ -24,9 +24,8 @@ from loadtests.servers import Server
 RENEWED_EVERY_S = 30
 CHANGES = 10
 """A second, in the fleets that are measured: a rolling deployment is more, a quiet day is less."""
-RENEWALS_FOR_PRICE, CHANGES_FOR_PRICE = 500, 50
-"""A second: enough to be seen, little enough that each answer is woken for by itself, as in a fleet."""
-
+FEW_RENEWALS, MANY_RENEWALS, CHANGES_FOR_PRICE = 100, 1_000, 50
+"""A second: enough to be seen, little enough that most answers are woken for by themselves, as in a fleet."""
 
 STARTS, STARTS_WITHIN_S = 3, 10
 LOSSES, FILLED_WITHIN_S = 3, 5
@@ -49,7 +48,10 @@ class Prices(NamedTuple):
     """Microseconds of CPU; bytes of memory."""
 
     idle: Spent
+    telling: Spent
+    """As soon as some renew: ten batches a second go to Redis, however much is in them."""
     renewal_node_us: float
+    """Of each more of them."""
     renewal_redis_us: float
     change_writer_us: float
     change_follower_us: float
@@ -64,13 +66,14 @@ class Prices(NamedTuple):
         renewals = instances / RENEWED_EVERY_S / nodes
         written = changes / nodes
         changed = written * self.change_writer_us + (changes - written) * self.change_follower_us
-        return self.idle.node + (renewals * self.renewal_node_us + changed) / 1e6
+        return self.idle.node + self.telling.node + (renewals * self.renewal_node_us + changed) / 1e6
 
     def redis_share(self, instances: int, changes: float, nodes: int = NODES) -> float:
         renewals = instances / RENEWED_EVERY_S
         # Followers read each change: what Redis pays for that grows with the nodes.
         changed = changes * self.change_redis_us * (1 + nodes) / (1 + NODES)
-        return self.idle.redis * nodes / NODES + (renewals * self.renewal_redis_us + changed) / 1e6
+        fixed = self.idle.redis * nodes / NODES + self.telling.redis * nodes
+        return fixed + (renewals * self.renewal_redis_us + changed) / 1e6
 
 
 def fleets(run: Run) -> Iterator[Row]:
@@ -98,15 +101,24 @@ def _prices(run: Run) -> Iterator[Row]:
         first = nodes.servers[:1]
         renewals = [renewal(EUREKA, number) for number in range(count)]
         hurry(first[0], renewals)  # from its second time on, all day long, the head of each is known
-        renewing = [Stream("renewals", RENEWALS_FOR_PRICE, renewals)]
-        renewed = _spent(nodes, renewing, seconds, first)
+        few, many = (
+            _spent(nodes, [Stream("renewals", rate, renewals)], seconds, first)
+            for rate in (FEW_RENEWALS, MANY_RENEWALS)
+        )
         changing = [Stream("changes", CHANGES_FOR_PRICE, _changes(count, CHANGES_FOR_PRICE, seconds), status=204)]
         changed = _spent(nodes, changing, seconds, first)
-    a_renewal, a_change = 1e6 / RENEWALS_FOR_PRICE, 1e6 / CHANGES_FOR_PRICE
+    a_renewal, a_change = 1e6 / (MANY_RENEWALS - FEW_RENEWALS), 1e6 / CHANGES_FOR_PRICE
+    node_us, redis_us = (many.node - few.node) * a_renewal, (many.redis - few.redis) * a_renewal
+    telling = Spent(
+        few.node - idle.node - FEW_RENEWALS * node_us / 1e6,
+        0.0,
+        few.redis - idle.redis - FEW_RENEWALS * redis_us / 1e6,
+    )
     prices = Prices(
         idle,
-        renewal_node_us=(renewed.node - idle.node) * a_renewal,
-        renewal_redis_us=(renewed.redis - idle.redis) * a_renewal,
+        telling,
+        renewal_node_us=node_us,
+        renewal_redis_us=redis_us,
         change_writer_us=(changed.node - idle.node) * a_change,
         change_follower_us=(changed.other - idle.other) * a_change,
         change_redis_us=(changed.redis - idle.redis) * a_change,
@@ -115,8 +127,8 @@ def _prices(run: Run) -> Iterator[Row]:
         stream_bytes=stream_bytes / max(entries, 1),
     )
     yield Row("idle, of a core", f"a node {idle.node:.2%}, Redis {idle.redis:.2%}")
-    told = f"{prices.renewal_node_us:.0f} µs of the node's CPU, {prices.renewal_redis_us:.1f} µs of Redis'"
-    yield Row("a renewal, answered and told to Redis", told)
+    yield Row("telling of renewals, of a core", f"a node {telling.node:.2%}, Redis {telling.redis:.2%} for each node")
+    yield Row("each renewal", f"{node_us:.0f} µs of the node's CPU, {redis_us:.1f} µs of Redis'")
     told = (
         f"{prices.change_writer_us:.0f} µs of the node that writes, {prices.change_follower_us:.0f} µs of each other, "
         f"{prices.change_redis_us:.0f} µs of Redis'"
