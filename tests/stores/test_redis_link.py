@@ -16,7 +16,8 @@ from typing import NamedTuple
 import pytest
 
 from conformance.peers.processes import Processes, Running
-from conformance.peers.redis import PRIMARY_NAME, Shards, ask, redis, sentinel, shard
+from conformance.peers.redis import PRIMARY_NAME, ask, redis, sentinel
+from conformance.peers.redis_shards import Shards, shard
 from facade.clock import ManualClock
 from facade.errors import StartRefused, StoreUnavailable
 from facade.stores.redis_link import KEYS_OF, TYPE_OF, Link, _Script
@@ -232,6 +233,23 @@ async def test_sentinels_may_want_the_password_as_well_or_be_away(servers: Serve
             break
         ask(servers.sentinel.url, "ACL SETUSER", "default", "resetpass", f">{PASSWORD}")
     ask(f"redis://:{QUOTED}@127.0.0.1:{servers.ports['sentinel']}", "ACL SETUSER", "default", "nopass")
+
+
+async def test_where_sentinels_alone_want_a_password_the_account_is_named_with_it(tmp_path: Path) -> None:
+    """A Redis without one refuses a password by itself, and lets in whoever names its account."""
+    with Processes(tmp_path) as processes:
+        processes.start(redis(port := free_port(), is_durable=False))
+        at = f"127.0.0.1:{free_port()}"
+        processes.start(sentinel(int(at.rpartition(":")[2]), port, own_password="s3cr3t"))
+
+        told = await refusal_of(f"redis+sentinel://:s3cr3t@{at}/{PRIMARY_NAME}")
+        link = Link(parse(f"redis+sentinel://default:s3cr3t@{at}/{PRIMARY_NAME}"), NAME, Trust())
+        await link.connect()
+        has_moved = await link.has_moved()
+        await link.close()
+
+    assert "does not let us in: AUTH <password> called without any password configured" in told
+    assert not has_moved
 
 
 async def test_a_cluster_is_looked_at_as_a_single_server_is(tmp_path: Path) -> None:
