@@ -20,7 +20,7 @@ from conformance.peers.redis import PRIMARY_NAME, ask, redis, sentinel
 from conformance.peers.redis_shards import Shards, shard
 from facade.clock import ManualClock
 from facade.errors import StartRefused, StoreUnavailable
-from facade.stores.redis_link import KEYS_OF, TYPE_OF, Link, _Script
+from facade.stores.redis_link import ANSWERS_WITHIN_S, KEYS_OF, LISTENS_TO_CLUSTERS_FOR_S, TYPE_OF, Link, _Script
 from facade.stores.redis_rights import needs
 from facade.stores.redis_url import parse
 from facade.tls import Trust
@@ -263,10 +263,12 @@ async def test_a_cluster_is_looked_at_as_a_single_server_is(tmp_path: Path) -> N
         told_of_password = await refusal_of(f"redis+cluster://:s3cr3t@{hosts}")
         link = Link(parse(shards.store), NAME, Trust())
         await link.connect()
+        given_up_after_s = link._line_client.connection_kwargs["socket_timeout"]
         await link.close()
 
     assert told.endswith("does not permit its account all that is needed: ZADD of {facade}:leases")
     assert told_of_password.endswith("does not let us in: invalid username-password pair or user is disabled")
+    assert LISTENS_TO_CLUSTERS_FOR_S < given_up_after_s == ANSWERS_WITHIN_S
 
 
 @pytest.mark.parametrize("name", KEYS_OF)
