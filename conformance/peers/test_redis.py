@@ -9,7 +9,8 @@ import pytest
 from redis.exceptions import AuthenticationError, MovedError, OutOfMemoryError
 
 from conformance.peers.processes import MissingToolError, Processes
-from conformance.peers.redis import Sentinels, Shards, ask, redis, server_binary
+from conformance.peers.redis import Sentinels, ask, redis, server_binary
+from conformance.peers.redis_shards import Shards
 
 FreePort = Callable[[], int]
 

@@ -44,6 +44,8 @@ CONNECTS_WITHIN_S = 1.0
 TRIES_MORE = 1
 LISTENS_FOR_S = 1.0
 """How long one question for news waits on the other side."""
+LISTENS_TO_CLUSTERS_FOR_S = 0.5
+"""Their client has one time-out for all that is asked: what waits there for long would have writes wait for long."""
 ENTRIES_AT_ONCE = 500
 RECORDS_AT_ONCE = 1_000
 OLDEST = 7
@@ -151,8 +153,8 @@ class Link:
                     self._primary = await self._sentinels.find()
                 self._client = self._make(ANSWERS_WITHIN_S)
                 await self._examine()
-                is_cluster = self._url.kind == "cluster"  # whose lines have no time-out of their own
-                self._line_client = self._make(LISTENS_FOR_S + ANSWERS_WITHIN_S if is_cluster else None)
+                # A cluster's client finds out who has our slot: a second one would have to find it out once more.
+                self._line_client = self._client if self._url.kind == "cluster" else self._make(None)
                 self.is_made = True
             except (AuthenticationError, NoPermissionError) as error:
                 raise StartRefused(f"store: {self.title} does not let us in: {plain(error)}") from None
@@ -245,7 +247,8 @@ class Link:
     async def news(self, after: Revision) -> Sequence[Entry]:
         """Entries of the log past a revision; waits a moment for some when there are none."""
         line = self._line("news", LISTENS_FOR_S + ANSWERS_WITHIN_S)
-        wait_ms, log = int(LISTENS_FOR_S * 1000), self.keys["log"]
+        listens_for_s = LISTENS_TO_CLUSTERS_FOR_S if self._url.kind == "cluster" else LISTENS_FOR_S
+        wait_ms, log = int(listens_for_s * 1000), self.keys["log"]
         with self._in_our_words():
             found = await line.ask("XREAD", "COUNT", ENTRIES_AT_ONCE, "BLOCK", wait_ms, "STREAMS", log, f"{after}-0")
         return [self._entry(name, fields[1::2]) for name, fields in found[0][1]] if found else []

@@ -16,10 +16,11 @@ from typing import NamedTuple
 import pytest
 
 from conformance.peers.processes import Processes, Running
-from conformance.peers.redis import PRIMARY_NAME, Shards, ask, redis, sentinel, shard
+from conformance.peers.redis import PRIMARY_NAME, ask, redis, sentinel
+from conformance.peers.redis_shards import Shards, shard
 from facade.clock import ManualClock
 from facade.errors import StartRefused, StoreUnavailable
-from facade.stores.redis_link import KEYS_OF, TYPE_OF, Link, _Script
+from facade.stores.redis_link import ANSWERS_WITHIN_S, KEYS_OF, LISTENS_TO_CLUSTERS_FOR_S, TYPE_OF, Link, _Script
 from facade.stores.redis_rights import needs
 from facade.stores.redis_url import parse
 from facade.tls import Trust
@@ -234,6 +235,23 @@ async def test_sentinels_may_want_the_password_as_well_or_be_away(servers: Serve
     ask(f"redis://:{QUOTED}@127.0.0.1:{servers.ports['sentinel']}", "ACL SETUSER", "default", "nopass")
 
 
+async def test_where_sentinels_alone_want_a_password_the_account_is_named_with_it(tmp_path: Path) -> None:
+    """A Redis without one refuses a password by itself, and lets in whoever names its account."""
+    with Processes(tmp_path) as processes:
+        processes.start(redis(port := free_port(), is_durable=False))
+        at = f"127.0.0.1:{free_port()}"
+        processes.start(sentinel(int(at.rpartition(":")[2]), port, own_password="s3cr3t"))
+
+        told = await refusal_of(f"redis+sentinel://:s3cr3t@{at}/{PRIMARY_NAME}")
+        link = Link(parse(f"redis+sentinel://default:s3cr3t@{at}/{PRIMARY_NAME}"), NAME, Trust())
+        await link.connect()
+        has_moved = await link.has_moved()
+        await link.close()
+
+    assert "does not let us in: AUTH <password> called without any password configured" in told
+    assert not has_moved
+
+
 async def test_a_cluster_is_looked_at_as_a_single_server_is(tmp_path: Path) -> None:
     with Processes(tmp_path) as processes:
         shards = Shards(processes, free_port, PASSWORD).start()
@@ -245,10 +263,12 @@ async def test_a_cluster_is_looked_at_as_a_single_server_is(tmp_path: Path) -> N
         told_of_password = await refusal_of(f"redis+cluster://:s3cr3t@{hosts}")
         link = Link(parse(shards.store), NAME, Trust())
         await link.connect()
+        given_up_after_s = link._line_client.connection_kwargs["socket_timeout"]
         await link.close()
 
     assert told.endswith("does not permit its account all that is needed: ZADD of {facade}:leases")
     assert told_of_password.endswith("does not let us in: invalid username-password pair or user is disabled")
+    assert LISTENS_TO_CLUSTERS_FOR_S < given_up_after_s == ANSWERS_WITHIN_S
 
 
 @pytest.mark.parametrize("name", KEYS_OF)

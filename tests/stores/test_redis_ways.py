@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from conformance.peers.processes import Processes, Running
-from conformance.peers.redis import PRIMARY_NAME, Alone, Sentinels, Shards, ask, redis, sentinel
+from conformance.peers.processes import MissingToolError, Processes, Running
+from conformance.peers.redis import PRIMARY_NAME, Alone, Sentinels, Tls, ask, redis, require_tls, sentinel
+from conformance.peers.redis_shards import Shards
 from facade.clock import SystemClock
 from facade.registry.registry import Registry
 from facade.registry.rules import Policy
@@ -125,6 +126,57 @@ async def test_nodes_show_the_same_and_outlive_a_restart_of_redis(
         await stack.aclose()
 
 
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path / "authority")
+
+
+@pytest.fixture
+def tls(authority: Authority) -> Tls:
+    """Of all servers of a test. The nodes show the same certificate: Redis wants one of whoever asks."""
+    try:
+        require_tls()
+    except MissingToolError as missing:
+        pytest.skip(str(missing))
+    return Tls(authority.file, *authority.pair())
+
+
+async def outlive_a_promotion(nodes: list[Registry], promote: Callable[[], object]) -> None:
+    """What one node takes while no primary is there, the other has afterwards; and each hears of the other again."""
+    await asyncio.gather(nodes[0].register(instance("d")), asyncio.to_thread(promote))
+    await until(lambda: listed(nodes[1]) == {"a", "c", "d"})
+    await nodes[1].register(instance("e"))
+    await until(lambda: listed(nodes[0]) == {"a", "c", "d", "e"})
+
+
+async def test_over_tls_sentinels_lead_to_the_replica_that_they_promote(
+    tls: Tls, tmp_path: Path, stack: AsyncExitStack
+) -> None:
+    """They want the one password as well, as where operators give all servers the same."""
+    with Processes(tmp_path) as processes:
+        group = Sentinels(processes, free_port, password="s3cr3t/@", sentinels_want_it=True, tls=tls).start()
+        before = group.primary
+        nodes = await show_the_same(group.store, stack, Trust(tls.authority, tls.certificate, tls.key))
+        before.kill()
+
+        await outlive_a_promotion(nodes, lambda: group.wait_for_another_primary(before))
+        await stack.aclose()
+
+
+async def test_over_tls_a_cluster_leads_to_the_replica_that_it_promotes(
+    tls: Tls, tmp_path: Path, stack: AsyncExitStack
+) -> None:
+    with Processes(tmp_path) as processes:
+        shards = Shards(processes, free_port, password="s3cr3t/@", tls=tls).start()
+        before = shards.holder("{ways}:records")
+        shards.add_replica(before)
+        nodes = await show_the_same(shards.store, stack, Trust(tls.authority, tls.certificate, tls.key))
+        before.kill()
+
+        await outlive_a_promotion(nodes, lambda: shards.wait_for_another_holder("{ways}:records", before))
+        await stack.aclose()
+
+
 @asynccontextmanager
 async def behind_tls(server: Running, pair: Pair) -> AsyncIterator[str]:
     """The URL of what speaks TLS in front of it: the Valkey that comes with the development packages does not."""
@@ -149,9 +201,8 @@ async def behind_tls(server: Running, pair: Pair) -> AsyncIterator[str]:
 
 
 async def test_over_tls_a_server_is_judged_by_the_authority_that_we_trust_and_by_its_name(
-    tmp_path: Path, stack: AsyncExitStack
+    authority: Authority, tmp_path: Path, stack: AsyncExitStack
 ) -> None:
-    authority = Authority(tmp_path / "authority")
     trust = Trust(ca=authority.file)
     with Processes(tmp_path) as processes:
         server = Alone(processes, free_port, is_durable=False).start().primary
