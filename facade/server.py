@@ -65,8 +65,8 @@ async def serve(settings: Settings) -> None:
         registry = Registry(store, clock, policy_of(settings))
         peers = peers_of(settings, registry, trust)
         gc.set_threshold(*COLLECTED_AT)
-        await registry.open()
-        gc.freeze()  # what was on disk is no garbage: the collector need not look at it again and again
+        with _loading():
+            await registry.open()
         try:
             access = await access_of(settings, registry)
             switchboard = switchboard_of(settings, store, registry, trust)
@@ -85,6 +85,18 @@ async def serve(settings: Settings) -> None:
             listening.close()
 
 
+@contextmanager
+def _loading() -> Iterator[None]:
+    """While what the store holds is taken into memory: none of it is garbage, and looking for some would be a third of
+    the time now; nor need the collector look at it again and again later."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 async def _serve_registry(
     registry: Registry,
     settings: Settings,
@@ -100,7 +112,8 @@ async def _serve_registry(
         for listening, stated in zip(sockets, settings.listen, strict=True)
     ]
     stopping = asyncio.Event()
-    app, lane = application(registry, settings, addresses, stopping, hear_of, peers, access, switchboard)
+    with _loading():
+        app, lane = application(registry, settings, addresses, stopping, hear_of, peers, access, switchboard)
     server = _Server(
         uvicorn.Config(
             app,

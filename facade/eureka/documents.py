@@ -275,8 +275,10 @@ class SpaceDocuments:
         Who goes, goes first: another may come by the same id.
         """
         changed = []
-        settled = ((key, application.wanted(key), application.listed.get(key)) for key in touched)
-        for key, wanted, shown in sorted(settled, key=lambda each: each[1] is not None):
+        settled = [(key, application.wanted(key), application.listed.get(key)) for key in touched]
+        if len(settled) > 1:
+            settled.sort(key=lambda each: each[1] is not None)
+        for key, wanted, shown in settled:
             if wanted is shown:
                 continue
             self._recount(shown, wanted)
@@ -302,7 +304,9 @@ class SpaceDocuments:
         if wanted is not None:
             self._statuses[wanted.info.status] += 1
             for address in wanted.vips:
-                vip = self._vips.setdefault(address, Vip())
+                if address not in self._vips:
+                    self._vips[address] = Vip()
+                vip = self._vips[address]
                 vip.kept.clear()
                 vip.entries[wanted.key] = wanted
 

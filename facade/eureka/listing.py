@@ -34,14 +34,13 @@ BARE = Frame(b"", b"")
 class Entry:
     """An instance as it is shown from one change to the next, and its bytes in each variant asked for."""
 
-    __slots__ = ("_fragments", "addresses", "info", "key", "name", "vips")
+    __slots__ = ("_fragments", "info", "key", "name", "vips")
 
     def __init__(self, key: InstanceKey, info: InstanceInfo) -> None:
         self.key = key
         self.info = info
         self.name = info.app, key.instance_id
-        self.addresses = addresses(info)
-        self.vips = frozenset([(False, vip) for vip in info.vips] + [(True, vip) for vip in info.secure_vips])
+        self.vips = _vips(info.vip_address, info.secure_vip_address)
         self._fragments: dict[Variant, bytes] = {}
 
     @property
@@ -65,6 +64,13 @@ class Entry:
         """The same, as its readers are told that it is gone."""
         lease = replace(self.info.lease_info, evicted_ms=at_ms)
         return Entry(self.key, replace(self.info, action=Action.DELETED, last_updated_ms=at_ms, lease_info=lease))
+
+
+@lru_cache(maxsize=10_000)  # those of one application have the same: they are split, and kept, once
+def _vips(plain: str | None, secure: str | None) -> frozenset[tuple[bool, str]]:
+    """Whether secure, and the name."""
+    all_ = ((False, plain), (True, secure))
+    return frozenset((is_secure, vip) for is_secure, vips in all_ if vips for vip in vips.split(","))
 
 
 class Group:
@@ -114,7 +120,8 @@ class Application:
         self.known: dict[InstanceKey, Entry] = {}
         self.listed: dict[InstanceKey, Entry] = {}
         self.kept: dict[Asked, Rendered] = {}
-        self._native_addresses: Counter[Address] = Counter()
+        self._native_addresses: Counter[Address] | None = None
+        """None until one has come by the other protocol, which most applications never see."""
         self._projected: dict[InstanceKey, None] = {}
         self._namesakes: dict[str, dict[InstanceKey, None]] = {}
         """Those of them by their id, the first one first: ids of ServiceCenter's are unique within a service only."""
@@ -143,11 +150,12 @@ class Application:
             if not namesakes:
                 del self._namesakes[key.instance_id]
             return list({key: None, **namesakes})
-        self._native_addresses.update(after.addresses if after is not None else ())
-        for address in before.addresses if before is not None else ():
-            self._native_addresses[address] -= 1
-            if not self._native_addresses[address]:
-                del self._native_addresses[address]
+        if self._native_addresses is not None:
+            self._native_addresses.update(addresses(after.info) if after is not None else ())
+            for address in addresses(before.info) if before is not None else ():
+                self._native_addresses[address] -= 1
+                if not self._native_addresses[address]:
+                    del self._native_addresses[address]
         return [key, *self._projected]
 
     def wanted(self, key: InstanceKey) -> Entry | None:
@@ -155,7 +163,10 @@ class Application:
         entry = self.known.get(key)
         if entry is None or entry.is_native:
             return entry
-        if any(self._native_addresses[address] for address in entry.addresses):
+        if self._native_addresses is None:
+            native_infos = [one.info for one in self.known.values() if one.is_native]
+            self._native_addresses = Counter(address for info in native_infos for address in addresses(info))
+        if any(self._native_addresses[address] for address in addresses(entry.info)):
             return None
         native = InstanceKey(Origin.EUREKA, key.space, self.name, key.instance_id)
         return entry if native not in self.known and next(iter(self._namesakes[key.instance_id])) == key else None

@@ -65,7 +65,7 @@ class Catalogue:
         self.is_settled = True
         """False between two writes of one commit: what is seen then has its revision, and not yet all that it shows."""
         self._counts: Counter[Origin] = Counter()
-        self._tenant_counts: Counter[tuple[Origin, Tenant]] = Counter()
+        self._tenant_counts: Counter[tuple[Origin, str, str]] = Counter()
         self._applications: dict[Space, dict[str, dict[InstanceKey, Instance]]] = defaultdict(dict)
         self._application_revisions: dict[ApplicationKey, Revision] = {}
         self._service_instances: dict[ServiceId, dict[InstanceKey, Instance]] = {}
@@ -92,7 +92,7 @@ class Catalogue:
 
     def count(self, origin: Origin, tenant: Tenant | None = None) -> int:
         """Instances of one origin: all, or those of a tenant."""
-        return self._counts[origin] if tenant is None else self._tenant_counts[origin, tenant]
+        return self._counts[origin] if tenant is None else self._tenant_counts[origin, *tenant]
 
     def lease(self, key: InstanceKey) -> Lease | None:
         return self.leases.get(key)
@@ -232,14 +232,16 @@ class Catalogue:
     def show(self, record: Record, before: Record | None, revision: Revision) -> None:
         """Make a record visible under all its keys, in place of what was there."""
         self.revision = revision
-        if before is None or not _is_same_place(before, record):
-            if before is not None:
-                self._unindex(before)
-                self._note(before, revision)
+        if before is not None and not _is_same_place(before, record):
+            self._unindex(before)
+            self._note(before, revision)
+            before = None
+        if before is None:
             self._index(record)
-        elif isinstance(record, Instance):
-            self._place(record)
-        self._note(record, revision)
+        if isinstance(record, Instance):
+            self._place(record, revision)
+        else:
+            self._note(record, revision)
 
     def hide(self, record: Record, revision: Revision) -> None:
         """Take a record out of every index. The caller has looked it up by its key."""
@@ -253,8 +255,7 @@ class Catalogue:
         match record:
             case Instance(key=key):
                 self._counts[key.origin] += 1
-                self._tenant_counts[key.origin, key.space.tenant] += 1
-                self._place(record)
+                self._tenant_counts[key.origin, key.space.domain, key.space.project] += 1
                 if key.origin is Origin.EUREKA:
                     self._portable[key.space, record.portable_id] = key
                     self._name(key.space, record.application, record.service.name.lower())
@@ -301,11 +302,17 @@ class Catalogue:
                 del self._natural[space, natural_name]
         self.meanings += 1
 
-    def _place(self, instance: Instance) -> None:
-        key = instance.key
-        self._applications[instance.service.space].setdefault(instance.application, {})[key] = instance
+    def _place(self, instance: Instance, revision: Revision) -> None:
+        """List an instance under its names, and note that what is listed there has changed."""
+        key, space, application = instance.key, instance.service.space, instance.application
+        applications = self._applications[space]
+        if application not in applications:
+            applications[application] = {}
+        applications[application][key] = instance
+        self._application_revisions[space, application] = revision
         if key.origin is Origin.SERVICECENTER:
             self._service_instances.setdefault(ServiceId(key.space.tenant, key.group), {})[key] = instance
+            self._note_name(instance.service.unversioned, revision)
 
     def _unindex(self, record: Record) -> None:
         if isinstance(record, (Microservice, FaceInUse)):
@@ -313,9 +320,10 @@ class Catalogue:
         match record:
             case Instance(key=key):
                 self._counts[key.origin] -= 1
-                self._tenant_counts[key.origin, key.space.tenant] -= 1
-                if not self._tenant_counts[key.origin, key.space.tenant]:
-                    del self._tenant_counts[key.origin, key.space.tenant]
+                place = key.origin, key.space.domain, key.space.project
+                self._tenant_counts[place] -= 1
+                if not self._tenant_counts[place]:
+                    del self._tenant_counts[place]
                 _discard(self._applications[record.service.space], record.application, key)
                 if key.origin is Origin.SERVICECENTER:
                     _discard(self._service_instances, ServiceId(key.space.tenant, key.group), key)
@@ -392,7 +400,7 @@ def _alias_of(service: Microservice) -> ServiceName:
     return service.name.unversioned._replace(name=service.alias)
 
 
-@lru_cache(maxsize=1_000)  # instances of one application come one after the other, and a digest is 2 µs
+@lru_cache(maxsize=10_000)  # a digest is 2 µs, and a start over Redis reads instances of all applications in no order
 def _implied_id(key: ServiceKey) -> ServiceId:
     return ServiceId(key.tenant, key.derived_id)
 

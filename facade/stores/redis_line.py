@@ -7,7 +7,8 @@ metrics and a task for each word that is sent, a command there is half of all th
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol
+from collections.abc import Coroutine
+from typing import Any, Protocol, TypeVar
 
 import redis.exceptions
 from hiredis import pack_command
@@ -18,6 +19,8 @@ PAUSE_S = 0.05
 """Before the second try."""
 
 Word = str | bytes | int
+
+_T = TypeVar("_T")
 
 
 class Line(Protocol):
@@ -72,13 +75,22 @@ class ClusterLine:
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        client.set_response_callback("XREAD", lambda answer, **_: answer)
+        for command in ("XREAD", "HSCAN"):
+            client.set_response_callback(command, lambda answer, **_: answer)
 
     def end(self) -> None:
         """Its client is closed with it."""
 
     async def ask(self, *words: Word) -> Any:
         return await self._client.execute_command(*words)
+
+
+async def sent(asking: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
+    """What is asked, on its way: its asker has something else to do until Redis has found the answer."""
+    asked = asyncio.create_task(asking)
+    for _ in range(2):  # uvloop writes when the turn in which something is asked is over
+        await asyncio.sleep(0)
+    return asked
 
 
 def plain(error: Exception) -> str:

@@ -7,6 +7,7 @@ Raises: StoreUnavailable and StoreFull while running, StartRefused for what an o
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import socket
 import struct
@@ -32,7 +33,7 @@ from redis.exceptions import (
 
 from facade.errors import StartRefused, StoreFull, StoreUnavailable
 from facade.registry.model import Revision
-from facade.stores.redis_line import ClusterLine, Line, OwnLine, Word, plain
+from facade.stores.redis_line import ClusterLine, Line, OwnLine, Word, plain, sent
 from facade.stores.redis_rights import refuse_without
 from facade.stores.redis_sentinels import Primary, Sentinels
 from facade.stores.redis_tls import refuse_other_scheme
@@ -130,7 +131,7 @@ class Link:
         self._client: Any = None
         self._line_client: Any = None
         self._lines: dict[str, Line] = {}
-        """One for each script, and one for the news."""
+        """One for each script, one for the news, and one for reading all records."""
         self._sentinels: Sentinels | None = None
         self._primary = Primary(0, *url.hosts[0])
         """All that we ask goes there until we hang up: sentinels do not hear of another one all at once, and for a
@@ -231,18 +232,32 @@ class Link:
         await self.release("evictor", node)
 
     async def records(self) -> AsyncIterator[tuple[bytes, Revision, bytes]]:
-        """Key, version and body of each record, in no order; one that is written meanwhile comes as before or after."""
-        cursor = 0
-        while True:
-            with self._in_our_words():
-                cursor, found = await self._use().hscan(self.keys["records"], cursor, count=RECORDS_AT_ONCE)
-            for key, value in found.items():
-                version, _, body = value.partition(b" ")
-                if not version.isdigit():
-                    raise self.not_ours(f"a field {key!r}", "records")
-                yield key, int(version), body
-            if cursor == 0:
-                return
+        """Key, version and body of each record, in no order; one that is written meanwhile comes as before or after.
+
+        Redis finds the next ones while these are read."""
+        asked = asyncio.create_task(self._records_from(0))
+        try:
+            while True:
+                next_, fields = await asked
+                if next_:
+                    asked = await sent(self._records_from(next_))
+                for key, value in zip(fields[::2], fields[1::2], strict=True):
+                    version, _, body = value.partition(b" ")
+                    if not version.isdigit():
+                        raise self.not_ours(f"a field {key!r}", "records")
+                    yield key, int(version), body
+                if not next_:
+                    return
+        finally:
+            asked.cancel()
+            await asyncio.gather(asked, return_exceptions=True)
+
+    async def _records_from(self, cursor: int) -> tuple[int, Sequence[bytes]]:
+        """Some, as fields and values in turn, and where the next ones are; 0: nowhere."""
+        with self._in_our_words():
+            line = self._line("records", ANSWERS_WITHIN_S)
+            next_, fields = await line.ask("HSCAN", self.keys["records"], cursor, "COUNT", RECORDS_AT_ONCE)
+        return int(next_), fields
 
     async def news(self, after: Revision) -> Sequence[Entry]:
         """Entries of the log past a revision; waits a moment for some when there are none."""

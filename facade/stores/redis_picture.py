@@ -137,6 +137,9 @@ class Picture:
     ) -> None:
         """In commits of a bearable size; then our readers are at this revision, where that is ahead of theirs. `ends`
         are those of which the log tells."""
+        if self.follower is None:  # we begin: all that there is comes with the snapshot
+            self.held.update({key: held for key, held in differences.items() if held is not None})
+            differences = {}
         keys = list(differences)
         for start in range(0, len(keys), CHANGES_A_COMMIT):
             some = keys[start : start + CHANGES_A_COMMIT]

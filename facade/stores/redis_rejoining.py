@@ -19,6 +19,7 @@ import msgspec
 from facade.errors import StartRefused
 from facade.registry.model import Instance, Revision
 from facade.registry.store import Write
+from facade.stores.redis_line import Word, sent
 from facade.stores.redis_link import Link, revision_of
 from facade.stores.redis_nodes import HOLD_MS, Look, Nodes
 from facade.stores.redis_picture import (
@@ -37,6 +38,8 @@ from facade.stores.reunion import Base, End, Fork, Held, Restored, Reunion, reun
 SCHEMA_VERSION = 1
 """Kept in the meta key. Raise it with every change of the keys, the scripts' meaning or the records' encoding."""
 RECORDS_A_BATCH = 1_000
+RESTORED_AT_ONCE = 500
+"""Redis answers nobody else meanwhile."""
 RESTORES_FOR_MS = 15_000
 """How long one node may put records back, since its last batch, before another does."""
 
@@ -161,15 +164,18 @@ class Rejoining:
     async def _restore(self, restored: Mapping[bytes, Restored]) -> bool:
         log.warning("putting back what Redis has lost records=%s store=%s", len(restored), self._link.title)
         picture = self._picture
-        for batch in _batches(restored):
-            told: list[str | bytes | int] = []
-            for key in batch:
-                held, seen = restored[key]
-                if held is not None:
-                    told += (key, seen, lease_ms(held.record), b"%d %b" % (held.version, encode(held.record)))
+        ended: list[bytes] = []
+        batches = _batches(restored, RESTORED_AT_ONCE)
+        batch = next(batches, ())
+        lost = _lost(batch, restored)
+        while batch:
             if not await self._link.take("restorer", self._id, RESTORES_FOR_MS):
                 return False
-            count = await self._link.run("restore", self._id, picture.epoch, *told) if told else 0
+            asked = await sent(self._link.run("restore", self._id, picture.epoch, *lost))
+            ended += [key for key in batch if restored[key].held is None]
+            batch = next(batches, ())
+            lost = _lost(batch, restored)  # while Redis takes those before
+            count = await asked
             if count < 0:
                 return False
             self.restored += count
@@ -177,14 +183,12 @@ class Rejoining:
         if not await self._link.run("turn", self._id, picture.epoch, epoch, picture.shown + 1, LOG_LENGTH, HOLD_MS):
             return False
         picture.epoch = epoch
-        ends = {
-            key: (key, end_seen(max(picture.ended[key].version, seen)), seen, "", "")
-            for key, (held, seen) in restored.items()
-            if held is None
-        }
-        for batch in _batches(ends):  # the log has to tell of them, or who compares later takes them for lost
-            await self._send([[ends[key]] for key in batch])
+        for batch in _batches(ended):  # the log has to tell of them, or who compares later takes them for lost
+            await self._send([[self._end(key, restored[key].version_seen)] for key in batch])
         return True
+
+    def _end(self, key: bytes, seen: Revision) -> Step:
+        return key, end_seen(max(self._picture.ended[key].version, seen)), seen, "", ""
 
     async def _send_waiting(self, told: Mapping[bytes, tuple[Write, Revision]]) -> None:
         """What is overtaken waits on, and is compared once more."""
@@ -203,7 +207,17 @@ def _of(keys: Iterable[bytes], all_: Mapping[bytes, _T]) -> dict[bytes, _T]:
     return {key: all_[key] for key in keys if key in all_}
 
 
-def _batches(keys: Iterable[bytes]) -> Iterator[Sequence[bytes]]:
+def _lost(keys: Iterable[bytes], restored: Mapping[bytes, Restored]) -> Sequence[Word]:
+    """Those of them that are to be put back, not ended, as the script `restore` wants them."""
+    told: list[Word] = []
+    for key in keys:
+        held, seen = restored[key]
+        if held is not None:
+            told += (key, seen, lease_ms(held.record), b"%d %b" % (held.version, encode(held.record)))
+    return told
+
+
+def _batches(keys: Iterable[bytes], size: int = RECORDS_A_BATCH) -> Iterator[Sequence[bytes]]:
     rest = iter(list(keys))
-    while batch := list(islice(rest, RECORDS_A_BATCH)):
+    while batch := list(islice(rest, size)):
         yield batch

@@ -1,6 +1,7 @@
 """One connection to a real Redis: what is lost is asked again, and no answer is taken for another's."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from urllib.parse import urlsplit
 
@@ -8,8 +9,9 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
+from conformance.peers.patience import PATIENCE_S
 from conformance.peers.redis import ask
-from facade.stores.redis_line import OwnLine
+from facade.stores.redis_line import OwnLine, sent
 
 pytestmark = pytest.mark.anyio
 
@@ -62,3 +64,18 @@ async def test_a_refusal_is_told_and_the_line_goes_on(line: OwnLine) -> None:
         await line.ask("EVALSHA", "0" * 40, 0)
 
     assert await line.ask("PING") == b"PONG"
+
+
+async def test_what_was_sent_goes_on_while_its_asker_does_something_else(
+    line: OwnLine, redis_url: Callable[[], str]
+) -> None:
+    """A start decodes records, and a node that puts some back encodes them, while Redis is at the next or the last."""
+    await line.ask("DEL", "line:sent")
+    asked = await sent(line.ask("SET", "line:sent", "here"))
+
+    give_up_s = time.monotonic() + PATIENCE_S
+    while not ask(redis_url(), "GET", "line:sent") and time.monotonic() < give_up_s:
+        time.sleep(0.001)  # noqa: ASYNC251  the event loop gets no turn
+
+    assert ask(redis_url(), "GET", "line:sent") == b"here"
+    assert await asked == b"OK"

@@ -13,6 +13,7 @@ if redis.call('HGET', meta, 'epoch') ~= ARGV[2] then return -1 end
 
 local keys = {}
 for i = 3, #ARGV, 4 do keys[#keys + 1] = ARGV[i] end
+if #keys == 0 then return 0 end
 local held, known = redis.call('HMGET', records, unpack(keys)), redis.call('HMGET', heard, unpack(keys))
 local values, terms, hearers = {}, {}, {}
 for number, key in ipairs(keys) do
