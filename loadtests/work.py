@@ -77,11 +77,12 @@ class Work:
         return re.sub(r"\W+", "-", self.name)
 
     def script(self, home: Path, start: int) -> Path:
-        (home / f"{self.stem}.txt").write_text("\n".join(self.lines) + "\n")
+        """Files of this start's own: several servers may be asked at once."""
+        lines, script = (home / f"{self.stem}-{start}.{kind}" for kind in ("txt", "lua"))
+        lines.write_text("\n".join(self.lines) + "\n")
         # Set one by one: a table handed to wrk.format would take the place of Host as well.
         headers = "\n".join(f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in self.headers)
-        script = home / f"{self.stem}.lua"
-        script.write_text(SCRIPT % {"file": home / f"{self.stem}.txt", "headers": headers, "start": start})
+        script.write_text(SCRIPT % {"file": lines, "headers": headers, "start": start})
         return script
 
 
